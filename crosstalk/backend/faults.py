@@ -1,0 +1,173 @@
+"""The catalogue of faults, how one is asked for on the command line, and the seeded draws that decide when it bites.
+
+``--fault NAME[:RATE[:WHEN]]``: RATE is the share of opportunities at which the fault bites, above 0 and up to 1. WHEN
+joins conditions with ``+``: an account range (``0-4``, ``7``), ``overlap``, ``after_cancel``, ``after=SECONDS``.
+An opportunity is one run, or one socket where the catalogue says so, however many events it has.
+"""
+
+from __future__ import annotations
+
+import difflib
+import random
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing a backend can do wrong. `judged_as` is what a judge should call it: a violation, an outcome, or the
+    isolation channel it shows on."""
+
+    name: str
+    what: str
+    where: str
+    judged_as: str
+
+
+CATALOGUE: tuple[Fault, ...] = (
+    Fault("missing_event", "a required event is never sent", "a run: its last tool result, or all thinking", "missing"),
+    Fault("duplicate_event", "one event is sent twice, byte for byte", "a run: any event but a chunk or end", "duplicate"),
+    Fault("reordered_event", "two neighbouring events change places", "a run: its start, or a tool call", "out_of_order"),
+    Fault("late_event", "one more thought 0.3 to 1 s after the end", "a run: after agent_completed", "late"),
+    Fault("malformed_event", "an event is cut in the middle of its JSON", "a run: a chunk", "malformed"),
+    Fault("two_ends", "agent_completed is followed by agent_error", "a run: its end", "duplicate end"),
+    Fault("silent_run", "the run is accepted and no event is ever sent", "a run: all of it", "timeout"),
+    Fault("stall_mid_stream", "half of the answer, then silence for ever", "a run: its chunks", "timeout"),
+    Fault("tool_error_swallowed", "a failed tool passes for an empty result", "a run: with a failing tool", "wrong result"),
+    Fault("close_1011", "the first client message closes the socket with 1011", "a socket: first message", "disconnected"),
+    Fault("lost_before_ready", "messages of the first 300 ms are dropped", "a socket: after the welcome", "timeout"),
+    Fault("demo_user", "whatever the token says, the user is demo-user-001", "a socket: its identity", "identity"),
+    Fault("canned_answer", "a fixed answer at once, nothing was run", "a run: all of it", "no reference came back"),
+    Fault("leak_wrong_socket", "an event also goes to another user's socket", "a run: any event", "channel 1"),
+    Fault("leak_content", "another user's text in an own event", "a run: tool, chunk, thought or end", "channel 2"),
+    Fault("leak_run_id", "an own event bears another user's run_id", "a run: a thought or a chunk", "channel 3"),
+    Fault("leak_cache", "answers are cached by prompt text alone", "a run: prompt that another user sent", "channel 10"),
+    Fault("leak_after_end", "another user's text arrives after the end", "a run: after its end", "channel 17"),
+    Fault("leak_handoff", "another user's reference in agent_handoff", "a run: with a hand-over", "channel 20"),
+    Fault("leak_cross_thread", "a reference of the user's other thread", "a run: its answer", "channel 16"),
+)
+NAMES: tuple[str, ...] = tuple(fault.name for fault in CATALOGUE)
+
+_ACCOUNTS = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
+# The last digits of an id number its account: at most five, because what stands before them may end in a digit too.
+_ACCOUNT_OF = re.compile(r"(\d{1,5})$")
+
+
+@dataclass(frozen=True, slots=True)
+class FaultSpec:
+    """One request for a fault. `accounts` is an inclusive range, `after_s` counts from the start of the backend."""
+
+    name: str
+    rate: float = 1.0
+    accounts: tuple[int, int] | None = None
+    overlap: bool = False
+    after_cancel: bool = False
+    after_s: float = 0.0
+
+    def __str__(self) -> str:
+        """The command-line form; `parse_fault` reads it back to an equal spec."""
+        when = []
+        if self.accounts is not None:
+            first, last = self.accounts
+            when.append(f"{first}" if first == last else f"{first}-{last}")
+        when += ["overlap"] * self.overlap + ["after_cancel"] * self.after_cancel
+        if self.after_s:
+            when.append(f"after={self.after_s!r}")
+        return ":".join([self.name, repr(self.rate), *(["+".join(when)] if when else [])])
+
+
+def parse_fault(text: str) -> FaultSpec:
+    """Read ``NAME[:RATE[:WHEN]]``; ValueError says in one line what was expected."""
+    name, _, rest = text.partition(":")
+    rate_text, _, when_text = rest.partition(":")
+    if name not in NAMES:
+        near = difflib.get_close_matches(name, NAMES, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ValueError(f"unknown fault {name!r}{hint}; valid names: {', '.join(NAMES)}")
+    try:
+        rate = float(rate_text) if rate_text else 1.0
+    except ValueError:
+        rate = 0.0
+    if not 0.0 < rate <= 1.0:
+        raise ValueError(f"fault {text!r}: rate {rate_text!r} is not a number above 0 and up to 1 ({_names_note(name)})")
+    accounts: tuple[int, int] | None = None
+    overlap = after_cancel = False
+    after_s = 0.0
+    for part in when_text.split("+") if when_text else ():
+        if part == "overlap":
+            overlap = True
+        elif part == "after_cancel":
+            after_cancel = True
+        elif part.startswith("after="):
+            after_s = _seconds(part[6:], text)
+        elif match := _ACCOUNTS.fullmatch(part):
+            accounts = (int(match[1]), int(match[2] or match[1]))
+        else:
+            raise ValueError(f"fault {text!r}: {part!r} is not an account range, overlap, after_cancel or after=SECONDS")
+    if accounts is not None and accounts[0] > accounts[1]:
+        raise ValueError(f"fault {text!r}: the account range ends before it starts")
+    return FaultSpec(name, rate, accounts, overlap, after_cancel, after_s)
+
+
+def account_of(user_id: str) -> int | None:
+    """The number at the end of a user id (``k3f00017`` is account 17), None where there is none."""
+    match = _ACCOUNT_OF.search(user_id)
+    return int(match[1]) if match else None
+
+
+def list_faults() -> str:
+    """The catalogue for people: one fault a line, its name first, then what it does, then where it bites."""
+    widths = [max(len(getattr(fault, column)) for fault in CATALOGUE) for column in ("name", "what", "where")]
+    return "\n".join(
+        f"{fault.name:{widths[0]}}  {fault.what:{widths[1]}}  {fault.where:{widths[2]}}  judged as: {fault.judged_as}"
+        for fault in CATALOGUE
+    )
+
+
+class FaultTable:
+    """The faults asked for, and their draws. Each fault draws from a Random of its own, so that adding one fault does
+    not move the draws of another. Its only state: those Randoms, and which cancel each ``after_cancel`` has used up."""
+
+    def __init__(self, specs: Iterable[FaultSpec], seed: int) -> None:
+        self._specs: dict[str, list[FaultSpec]] = {}
+        for spec in specs:
+            self._specs.setdefault(spec.name, []).append(spec)
+        self._rngs = {name: random.Random(f"{seed}/{name}") for name in self._specs}
+        self._cancels_used: dict[FaultSpec, int] = {}
+        self.names = frozenset(self._specs)
+
+    def bites(
+        self, name: str, *, account: int | None, now_s: float, overlap: bool = False, cancels_seen: int = 0
+    ) -> bool:
+        """Decide one opportunity.
+
+        `now_s` counts from the start of the backend, `overlap` says whether another user's run is in progress,
+        `cancels_seen` how many runs had been cancelled when the run in question started.
+        """
+        for spec in self._specs.get(name, ()):
+            if spec.accounts is not None and (account is None or not spec.accounts[0] <= account <= spec.accounts[1]):
+                continue
+            if now_s < spec.after_s or (spec.overlap and not overlap):
+                continue
+            if spec.after_cancel and cancels_seen <= self._cancels_used.get(spec, 0):
+                continue
+            if spec.rate >= 1.0 or self._rngs[name].random() < spec.rate:
+                if spec.after_cancel:
+                    self._cancels_used[spec] = cancels_seen
+                return True
+        return False
+
+
+def _seconds(number: str, text: str) -> float:
+    try:
+        seconds = float(number)
+    except ValueError:
+        seconds = -1.0
+    if not 0.0 <= seconds < 1e9:
+        raise ValueError(f"fault {text!r}: after={number!r} is not a number of seconds")
+    return seconds
+
+
+def _names_note(name: str) -> str:
+    return f"{name} is a valid name; all: {', '.join(NAMES)}"

@@ -1,0 +1,1 @@
+"""What is right: pure checks. No clock, no socket, no Locust, no disk."""

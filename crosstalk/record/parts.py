@@ -1,0 +1,131 @@
+"""The record on disk: `record/run.json` and `record/<table>/part-<n>.parquet`.
+
+`RecordWriter` appends, `Record` reads. Parts are written whole and renamed into place, so a reader never sees half a
+part and a load test that is killed leaves every finished part readable.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from crosstalk.checks.columns import MISSING, Columns
+from crosstalk.record.columns import concat
+from crosstalk.record.rows import SCHEMA_VERSION, TABLES, Row
+
+#: rows of one table that are gathered before a part is written
+PART_ROWS = 50_000
+
+_TYPES = {"int": pa.int64(), "float": pa.float64(), "str": pa.string(), "bool": pa.bool_()}
+
+
+class RecordError(Exception):
+    """A record cannot be read; the text says what was expected and what was found."""
+
+
+def arrow_schema(table: str) -> pa.Schema:
+    return pa.schema(
+        [pa.field(name, _TYPES[kind.rstrip("?")], nullable=kind.endswith("?")) for name, kind in TABLES[table].items()]
+    )
+
+
+class RecordWriter:
+    """Appends rows to a record. Blocking: call it where blocking is harmless."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._pending: dict[str, list[Row]] = {table: [] for table in TABLES}
+        self._parts = dict.fromkeys(TABLES, 0)
+        self.rows_written = dict.fromkeys(TABLES, 0)
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def append(self, table: str, rows: list[Row]) -> None:
+        pending = self._pending[table]
+        pending.extend(rows)
+        if len(pending) >= PART_ROWS:
+            self._write_part(table)
+
+    def flush(self) -> None:
+        """Write what is pending, so that a reader sees all that was appended."""
+        for table in TABLES:
+            if self._pending[table]:
+                self._write_part(table)
+
+    def write_run(self, run: dict[str, Any]) -> None:
+        """Write `run.json` (replaced as a whole each time)."""
+        _replace(self.folder / "run.json", orjson.dumps({"schema": SCHEMA_VERSION, **run}, option=orjson.OPT_INDENT_2))
+
+    def _write_part(self, table: str) -> None:
+        rows = self._pending[table]
+        columns = list(zip(*rows, strict=True))
+        schema = arrow_schema(table)
+        arrays = [pa.array(values, type=field.type) for values, field in zip(columns, schema, strict=True)]
+        folder = self.folder / table
+        folder.mkdir(exist_ok=True)
+        path = folder / f"part-{self._parts[table]:05}.parquet"
+        temporary = path.with_suffix(".tmp")
+        pq.write_table(pa.Table.from_arrays(arrays, schema=schema), temporary, compression="zstd")
+        os.replace(temporary, path)
+        self._parts[table] += 1
+        self.rows_written[table] += len(rows)
+        self._pending[table] = []
+
+
+class Record:
+    """A record that was written earlier. Tables are read when they are first asked for.
+
+    :raises RecordError: when the folder holds no record, or one of another schema.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            self.run: dict[str, Any] = orjson.loads((folder / "run.json").read_bytes())
+        except FileNotFoundError:
+            raise RecordError(f"{folder} holds no record: run.json is missing; name a folder under results/") from None
+        except orjson.JSONDecodeError as error:
+            raise RecordError(f"{folder / 'run.json'} is not readable JSON: {error}") from None
+        if self.run.get("schema") != SCHEMA_VERSION:
+            raise RecordError(
+                f"{folder} was written with schema {self.run.get('schema')!r}; this version reads {SCHEMA_VERSION}"
+            )
+        self._tables: dict[str, Columns] = {}
+
+    def table(self, name: str) -> Columns:
+        """All rows of a table as columns; integer nulls are `MISSING`."""
+        if name not in self._tables:
+            parts = sorted((self.folder / name).glob("part-*.parquet"))
+            self._tables[name] = concat(name, [_read_part(name, part) for part in parts])
+        return self._tables[name]
+
+
+def _read_part(table: str, path: Path) -> Columns:
+    read = pq.read_table(path)
+    columns: Columns = {}
+    for name, kind in TABLES[table].items():
+        column = read.column(name)
+        if kind.startswith("int"):
+            columns[name] = column.fill_null(MISSING).to_numpy()
+        elif kind.startswith("str"):
+            columns[name] = _strings(column.to_pylist())
+        else:
+            columns[name] = column.to_numpy()
+    return columns
+
+
+def _strings(values: list[str]) -> np.ndarray:
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)

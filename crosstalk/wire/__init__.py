@@ -1,0 +1,1 @@
+"""The wire: canonical events and one file per dialect. Pure."""

@@ -1,0 +1,103 @@
+"""A dialect: everything about a backend's protocol that the rest of Crosstalk must not know.
+
+To test another backend, subclass `Dialect` in one file and name it: `--dialect path/file.py:Class`. A dialect is
+pure: it turns frames into events and requests into frames; sockets, time and verdicts are elsewhere. The class
+attributes answer the questions in which agent backends differ; each has the most common answer as its default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from crosstalk.wire.event import Event, Kind
+from crosstalk.wire.lifecycle import FIVE_EVENTS, Lifecycle
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What the harness wants said: one prompt in one thread. Ids are empty where the server chooses them."""
+
+    text: str
+    user_id: str
+    thread_id: str
+    run_id: str
+    message_id: str
+    context: Mapping[str, str] = field(default_factory=dict)  # private to the user, not part of the prompt
+    profile: Mapping[str, str] = field(default_factory=dict)
+    traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An HTTP request that must be made before a socket can be opened (or after it, to clean up)."""
+
+    method: str
+    path: str
+    json: Mapping[str, object] | None = None
+
+
+class Dialect:
+    """The interface. Override what differs; `decode` and `prompt` always do."""
+
+    name: ClassVar[str] = ""
+
+    # --- the socket -------------------------------------------------------------------------------------------------
+    socket_path: ClassVar[str] = "/ws"
+    socket_per: ClassVar[Literal["user", "thread", "run"]] = "user"
+    #: what makes a connection ready: a welcome frame, the upgrade itself, or the reply to `opening()`
+    ready_by: ClassVar[Literal["welcome", "upgrade"]] = "welcome"
+    #: how a token is written in the subprotocol header, and what else is offered there
+    subprotocol_prefix: ClassVar[str] = "jwt."
+    subprotocols: ClassVar[tuple[str, ...]] = ()
+
+    # --- ids --------------------------------------------------------------------------------------------------------
+    run_id_from: ClassVar[Literal["client", "server"]] = "client"
+    thread_id_from: ClassVar[Literal["client", "server"]] = "client"
+    #: False: frames carry no run id at all, and a socket has one run at a time
+    frames_name_runs: ClassVar[bool] = True
+    #: how much of the user's id the welcome shows: all of it, a prefix, or nothing
+    welcome_names_user: ClassVar[Literal["full", "prefix", "no"]] = "no"
+
+    # --- what is right ----------------------------------------------------------------------------------------------
+    lifecycle: ClassVar[Lifecycle] = FIVE_EVENTS
+    #: the same frame may be sent to all sockets of a user
+    health_path: ClassVar[str] = "/health"
+
+    def decode(self, frame: bytes) -> Iterable[Event]:
+        """A text or binary message as events. Never raises: what cannot be read is an event of kind MALFORMED."""
+        raise NotImplementedError
+
+    def prompt(self, turn: Turn) -> str:
+        """The frame that starts a run."""
+        raise NotImplementedError
+
+    def opening(self, token: str) -> Iterable[str]:
+        """Frames to send right after the upgrade; with `--auth message`, the token travels here."""
+        return ()
+
+    def cancel(self, run_id: str) -> str | None:
+        """The frame that cancels a run; None where the protocol has none."""
+        return None
+
+    def ping(self, now_s: float) -> str | None:
+        """A frame that is answered at once by one of kind PONG; None: RFC 6455 pings are used."""
+        return None
+
+    def probe(self, message_id: str) -> str | None:
+        """A harmless frame whose answer (kind ACK) names the user in full; None where there is none."""
+        return None
+
+    def calls_before(self, scope: Literal["user", "thread", "run"]) -> Iterable[Call]:
+        """HTTP calls whose answers are needed before the socket (or the run) of that scope exists."""
+        return ()
+
+    def delete_thread(self, thread_id: str) -> Call | None:
+        """The HTTP call that deletes a thread made by a load test; None: nothing is left behind."""
+        return None
+
+
+def malformed(reason: str) -> list[Event]:
+    """The answer of `decode` to a frame it cannot read."""
+    return [Event(Kind.MALFORMED, text=reason)]

@@ -1,0 +1,67 @@
+"""Canonical events: what every dialect turns its frames into, and what every check reads.
+
+First station behind the connection in the way of the data: bytes → `Event`. Nothing here knows a socket or a clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What a frame is about. The first group concerns a run, the second the connection."""
+
+    STARTED = "started"
+    THINKING = "thinking"
+    TOOL_EXECUTING = "tool_executing"
+    TOOL_COMPLETED = "tool_completed"
+    CHUNK = "chunk"
+    HANDOFF = "handoff"
+    NOTICE = "notice"  # progress, partial results, notifications: legal anywhere in a run
+    COMPLETED = "completed"
+    ERROR = "error"  # the other legal end of a run
+
+    WELCOME = "welcome"
+    REJECTED = "rejected"  # authentication or policy refused this connection
+    REFUSED = "refused"  # one request was refused (rate limit, ownership, bad message); the connection stays
+    ACK = "ack"
+    PONG = "pong"
+    HEARTBEAT = "heartbeat"
+    OTHER = "other"  # understood, but nothing we act on
+    MALFORMED = "malformed"  # could not be decoded; `text` says why
+
+
+#: kinds that concern a run: they count as events
+RUN_KINDS = frozenset(
+    {
+        Kind.STARTED,
+        Kind.THINKING,
+        Kind.TOOL_EXECUTING,
+        Kind.TOOL_COMPLETED,
+        Kind.CHUNK,
+        Kind.HANDOFF,
+        Kind.NOTICE,
+        Kind.COMPLETED,
+        Kind.ERROR,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One decoded frame (or one entry of a batched frame). Empty strings mean "the frame does not say"."""
+
+    kind: Kind
+    run_id: str = ""
+    user_id: str = ""
+    thread_id: str = ""
+    agent: str = ""
+    tool: str = ""
+    call_id: str = ""  # pairs tool_executing with tool_completed; the tool's name where there is no id
+    text: str = ""  # streamed piece, final text, or the message of an error
+    index: int = -1  # of a chunk; -1 where chunks are not numbered
+    ok: bool = True  # tool_completed: the tool succeeded
+    key: str = ""  # two events of a run with the same key are the same event, sent twice; "" when it cannot be told
+    code: str = ""  # error code, or the peer's reason
+    name: str = ""  # as the wire calls it
