@@ -1,4 +1,4 @@
-"""HTML, a piece at a time. Everything that is not already `Html` is escaped, so a frame cannot become part of a page."""
+"""HTML, a piece at a time. What is not already `Html` is escaped, so a frame cannot become part of a page."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ STATES = {
     "not reached": ("○", "not reached"),
 }
 
+#: elements that have no end
+VOID = frozenset({"br", "meta", "hr", "img"})
 #: characters that neither HTML nor XML may contain
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff\ud800-\udfff]")
 
@@ -39,9 +41,12 @@ def escape(value: object) -> Html:
 def element(name: str, *children: object, **attributes: object) -> Html:
     """`<name …>children</name>`. `class_` is class; an attribute of None is left out; `_` becomes `-`."""
     shown = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(value)}"' for key, value in attributes.items() if value is not None
+        f' {key.rstrip("_").replace("_", "-")}="{escape(value)}"'
+        for key, value in attributes.items()
+        if value is not None
     )
-    return Html(f"<{name}{shown}>{join(children)}</{name}>")
+    end = "" if name in VOID else f"</{name}>"
+    return Html(f"<{name}{shown}>{join(children)}{end}")
 
 
 def join(children: Iterable[object], separator: str = "") -> Html:
@@ -56,7 +61,12 @@ def state(word: str, text: str | None = None) -> Html:
 
 
 def table(
-    heads: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[int] = (), caption: str = "", wide: bool = True
+    heads: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Iterable[int] = (),
+    caption: str = "",
+    wide: bool = True,
 ) -> Html:
     """A table in a box of its own that scrolls when the page is narrow. `right` columns hold figures."""
     figures = set(right)
@@ -89,5 +99,10 @@ def definitions(pairs: Iterable[tuple[object, object]]) -> Html:
 def section(identity: str, title: str, *body: object, lead: object = "") -> Html:
     intro = paragraph(lead, class_="lead") if lead else Html("")
     return element(
-        "section", element("h2", title, id=f"{identity}-title"), intro, *body, id=identity, aria_labelledby=f"{identity}-title"
+        "section",
+        element("h2", title, id=f"{identity}-title"),
+        intro,
+        *body,
+        id=identity,
+        aria_labelledby=f"{identity}-title",
     )

@@ -44,19 +44,9 @@ def share(value: float | None, *, separator: str = THIN) -> str:
     if value is None or math.isnan(value):
         return NONE
     percent = math.floor(value * 10_000 + 1e-9) / 100
+    if value < 1:
+        percent = min(percent, 99.99)
     return f"{percent:.2f}".rstrip("0").rstrip(".") + f"{' ' if separator == COMMA else separator}%"
-
-
-def rate(value: float | None) -> str:
-    """A small share, rounded up, as a bound must be: two significant digits."""
-    if value is None:
-        return NONE
-    if value <= 0:
-        return "0 %"
-    percent = value * 100
-    digits = max(0, 1 - math.floor(math.log10(percent)))
-    rounded = math.ceil(percent * 10**digits - 1e-9) / 10**digits
-    return f"{rounded:.{digits}f} %"
 
 
 def seconds(value_ns: int | None, *, digits: int = 1) -> str:

@@ -17,6 +17,7 @@ _PATTERNS = (
     re.compile(r"ZXlK[A-Za-z0-9+/_-]{16,}={0,2}"),  # the same, in base64 as a subprotocol carries it
     re.compile(r"(?i)(?<=bearer )[A-Za-z0-9._~+/=-]{16,}"),
 )
+_IN_QUERY = re.compile(r"(?i)([?&](?:access_|auth_|id_)?token=)[^&\s\"'<>]{8,}")
 _SECRET_FIELDS = re.compile(
     r'(?i)("(?:access_token|refresh_token|id_token|token|password|client_secret|authorization)"\s*:\s*")'
     r'(?!\[token removed\])((?:[^"\\]|\\.)+)(")'
@@ -27,6 +28,7 @@ def redact(text: str) -> str:
     """`text` without tokens. JSON stays JSON: only the inside of strings is replaced."""
     for pattern in _PATTERNS:
         text = pattern.sub(TOKEN, text)
+    text = _IN_QUERY.sub(rf"\1{TOKEN}", text)
     return _SECRET_FIELDS.sub(rf"\1{TOKEN}\3", text)
 
 

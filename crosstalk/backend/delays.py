@@ -1,4 +1,4 @@
-"""How long an agent takes for each kind of step: parsed from the command line, drawn from a Random that is passed in."""
+"""How long an agent takes for each kind of step: read from the command line, drawn from a Random passed in."""
 
 from __future__ import annotations
 

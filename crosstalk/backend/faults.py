@@ -2,7 +2,9 @@
 
 ``--fault NAME[:RATE[:WHEN]]``: RATE is the share of opportunities at which the fault bites, above 0 and up to 1. WHEN
 joins conditions with ``+``: an account range (``0-4``, ``7``), ``overlap``, ``after_cancel``, ``after=SECONDS``.
-An opportunity is one run, or one socket where the catalogue says so, however many events it has.
+An opportunity is one run, or one socket where the catalogue says so, however many events it has. The account is that of
+the user whose run or socket it is: with a leak the one who sees what is another's, with ``leak_wrong_socket`` the one
+whose event goes astray.
 """
 
 from __future__ import annotations
@@ -26,23 +28,33 @@ class Fault:
 
 
 CATALOGUE: tuple[Fault, ...] = (
-    Fault("missing_event", "a required event is never sent", "a run: its last tool result, or all thinking", "missing"),
-    Fault("duplicate_event", "one event is sent twice, byte for byte", "a run: any event but a chunk or end", "duplicate"),
-    Fault("reordered_event", "two neighbouring events change places", "a run: its start, or a tool call", "out_of_order"),
+    Fault("missing_event", "a required event is never sent", "a run: a tool result, else all thinking", "missing"),
+    Fault(
+        "duplicate_event", "one event is sent twice, byte for byte", "a run: any event but a chunk or end", "duplicate"
+    ),
+    Fault(
+        "reordered_event", "two neighbouring events change places", "a run: its start, or a tool call", "out_of_order"
+    ),
     Fault("late_event", "one more thought 0.3 to 1 s after the end", "a run: after agent_completed", "late"),
     Fault("malformed_event", "an event is cut in the middle of its JSON", "a run: a chunk", "malformed"),
     Fault("two_ends", "agent_completed is followed by agent_error", "a run: its end", "duplicate end"),
     Fault("silent_run", "the run is accepted and no event is ever sent", "a run: all of it", "timeout"),
     Fault("stall_mid_stream", "half of the answer, then silence for ever", "a run: its chunks", "timeout"),
-    Fault("tool_error_swallowed", "a failed tool passes for an empty result", "a run: with a failing tool", "wrong result"),
-    Fault("close_1011", "the first client message closes the socket with 1011", "a socket: first message", "disconnected"),
+    Fault(
+        "tool_error_swallowed", "a failed tool passes for an empty result", "a run: with a failing tool", "wrong result"
+    ),
+    Fault(
+        "close_1011", "the first client message closes the socket with 1011", "a socket: first message", "disconnected"
+    ),
     Fault("lost_before_ready", "messages of the first 300 ms are dropped", "a socket: after the welcome", "timeout"),
     Fault("demo_user", "whatever the token says, the user is demo-user-001", "a socket: its identity", "identity"),
     Fault("canned_answer", "a fixed answer at once, nothing was run", "a run: all of it", "no reference came back"),
     Fault("leak_wrong_socket", "an event also goes to another user's socket", "a run: any event", "channel 1"),
     Fault("leak_content", "another user's text in an own event", "a run: tool, chunk, thought or end", "channel 2"),
     Fault("leak_run_id", "an own event bears another user's run_id", "a run: a thought or a chunk", "channel 3"),
-    Fault("leak_cache", "answers are cached by prompt text alone", "a run: prompt that another user sent", "channel 10"),
+    Fault(
+        "leak_cache", "answers are cached by prompt text alone", "a run: prompt that another user sent", "channel 10"
+    ),
     Fault("leak_after_end", "another user's text arrives after the end", "a run: after its end", "channel 17"),
     Fault("leak_handoff", "another user's reference in agent_handoff", "a run: with a hand-over", "channel 20"),
     Fault("leak_cross_thread", "a reference of the user's other thread", "a run: its answer", "channel 16"),
@@ -90,7 +102,9 @@ def parse_fault(text: str) -> FaultSpec:
     except ValueError:
         rate = 0.0
     if not 0.0 < rate <= 1.0:
-        raise ValueError(f"fault {text!r}: rate {rate_text!r} is not a number above 0 and up to 1 ({_names_note(name)})")
+        raise ValueError(
+            f"fault {text!r}: rate {rate_text!r} is not a number above 0 and up to 1 ({_names_note(name)})"
+        )
     accounts: tuple[int, int] | None = None
     overlap = after_cancel = False
     after_s = 0.0
@@ -104,7 +118,9 @@ def parse_fault(text: str) -> FaultSpec:
         elif match := _ACCOUNTS.fullmatch(part):
             accounts = (int(match[1]), int(match[2] or match[1]))
         else:
-            raise ValueError(f"fault {text!r}: {part!r} is not an account range, overlap, after_cancel or after=SECONDS")
+            raise ValueError(
+                f"fault {text!r}: {part!r} is not an account range, overlap, after_cancel or after=SECONDS"
+            )
     if accounts is not None and accounts[0] > accounts[1]:
         raise ValueError(f"fault {text!r}: the account range ends before it starts")
     return FaultSpec(name, rate, accounts, overlap, after_cancel, after_s)

@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-MESSAGES_A_THREAD_MAX = 1_000
+MESSAGES_A_THREAD_MAX = 500
 THREADS_A_USER_MAX = 1_000
 RUN_IDS_MAX = 200_000
 

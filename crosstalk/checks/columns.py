@@ -15,4 +15,5 @@ Columns = dict[str, np.ndarray]
 
 def present(values: np.ndarray) -> np.ndarray:
     """The values of an integer column that are not null."""
-    return values[values != MISSING]
+    found: np.ndarray = values[values != MISSING]
+    return found

@@ -7,7 +7,7 @@ A symbol is an event's kind, but for two: a `started` or `completed` of an agent
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from crosstalk.wire.event import Kind
 
@@ -23,14 +23,14 @@ class Lifecycle:
     """Legal moves of a run, and the kinds without which it is not complete.
 
     `required` is what every run that ends with COMPLETED must have shown; prompts may expect more. A run that ends with
-    ERROR is complete as it stands.
+    ERROR is complete as it stands. `chunks_make_final_text`: the chunks, joined, are the text of the end event.
     """
 
     initial: State
     moves: Mapping[State, Mapping[Symbol, State]]
     ended: frozenset[State]
     required: tuple[Kind, ...] = ()
-    pairs: Mapping[Kind, Kind] = field(default_factory=dict)
+    chunks_make_final_text: bool = False
 
     def move(self, state: State, symbol: Symbol) -> State | None:
         """The next state; None when the move is illegal."""
@@ -72,5 +72,5 @@ FIVE_EVENTS = Lifecycle(
     },
     ended=frozenset({"completed", "failed"}),
     required=(Kind.STARTED, Kind.THINKING, Kind.COMPLETED),
-    pairs={Kind.TOOL_EXECUTING: Kind.TOOL_COMPLETED},
+    chunks_make_final_text=True,
 )

@@ -1,8 +1,8 @@
 """RFC 6455 frames as a client receives them: bytes in, messages out. Pure; written once, without a socket.
 
 `FrameReader.feed` never raises: what breaks the protocol becomes a `Broken` message and ends the stream, as section
-7.1.7 ("Fail the WebSocket Connection") has it. Masking is refused (5.1: a server must not mask), as are reserved bits (no
-extension is ever negotiated here), fragmented or long control frames (5.5) and text that is not UTF-8 (8.1).
+7.1.7 ("Fail the WebSocket Connection") has it. Masking is refused (5.1: a server must not mask), as are reserved bits
+(no extension is ever negotiated here), fragmented or long control frames (5.5) and text that is not UTF-8 (8.1).
 """
 
 from __future__ import annotations

@@ -7,49 +7,51 @@ compare a page with and without it.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from crosstalk.checks.limits import parse_limits
 from crosstalk.record.parts import RecordWriter
-from crosstalk.record.rows import COLUMNS, Row
+from crosstalk.record.rows import COLUMNS
+from tests.reports.rows import MS, START_NS, Making, Rows, add_user
+from tests.reports.rows_beside import add_bad_token, add_exposure, add_health
 
-START_NS = 1_757_895_985_000_000_000
-MS = 1_000_000
-#: an invented token: right shape, signed by nobody
-JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJrM2YwMDAwNCIsImV4cCI6MX0.c2lnbmF0dXJlLW9mLW5vYm9keQ"
-HOSTILE = "</pre><script>alert('crosstalk')</script>"
+LIMITS = parse_limits(
+    """
+[isolation]
+required_channels = [1, 2, 3, 17, 20]
 
+[[phase]]
+name = "auth"
+priority = 1
+value = "nobody can sign in"
+limit = [
+    { name = "valid tokens accepted", metric = "tokens_accepted", statistic = "share", at_least = 1.0 },
+    { name = "bad tokens rejected", metric = "bad_tokens_rejected", statistic = "share", at_least = 1.0 },
+]
 
-@dataclass(slots=True)
-class Rows:
-    """Rows gathered by table, before they are written."""
+[[phase]]
+name = "agents"
+priority = 2
+value = "$200K MRR"
+needs = ["auth"]
+limit = [
+    { name = "runs completed", metric = "runs_ok", statistic = "share", at_least = 1.0 },
+    { name = "hand-offs", metric = "handoff_time_ms", statistic = "max", at_most = 3000, when_unknown = "warn" },
+]
 
-    tables: dict[str, list[Row]] = field(default_factory=lambda: {table: [] for table in COLUMNS})
-
-    def add(self, table: str, **columns: object) -> None:
-        self.tables[table].append(tuple(columns[name] for name in COLUMNS[table]))
-
-
-@dataclass(slots=True)
-class Making:
-    """What a record is made from."""
-
-    random: random.Random
-    rows: Rows
-    workers: tuple[str, ...]
-    users: int
-    slow: float
-    leak: bool
-    missing: bool
-    timeouts: int
-    hostile: bool
-    canaries: dict[str, str] = field(default_factory=dict)
-
-    def worker_of(self, user: int) -> str:
-        return self.workers[user % len(self.workers)]
+[[phase]]
+name = "journeys"
+priority = 3
+needs = ["agents"]
+limit = [
+    { name = "critical flow", metric = "service_time_ms", statistic = "p95", at_most = 2000, when_unknown = "warn" },
+    { name = "rare waits", metric = "service_time_ms", statistic = "p99", at_most = 3000, when_unknown = "warn" },
+    { name = "first sign of life", metric = "time_to_first_event_ms", statistic = "p95", required = false },
+]
+""",
+    source="limits/local.toml",
+).as_dict()
 
 
 def make(
@@ -83,385 +85,17 @@ def make(
     )
     ended_ns = START_NS + 2_000 * MS
     for user in range(users):
-        ended_ns = max(ended_ns, _user(making, user, runs_per_user))
+        ended_ns = max(ended_ns, add_user(making, user, runs_per_user))
     if users:
-        _bad_token(making)
-        _exposure(making)
-        _health(making, ended_ns)
+        add_bad_token(making)
+        add_exposure(making)
+        add_health(making, ended_ns)
     writer = RecordWriter(folder / "record")
     for table, rows in making.rows.tables.items():
         writer.append(table, rows)
     writer.flush()
     writer.write_run(_run_json(making, seed, ended_ns, limits, previous, problems, expectations))
     return folder
-
-
-def account(user: int) -> str:
-    return f"k3f{user:05}"
-
-
-def canary(user: int, turn: int) -> str:
-    return f"CTKA{user:04}T{turn:02}Q7MZX4RBNV2WEHD5"
-
-
-def _user(making: Making, user: int, runs: int) -> int:
-    draw = making.random
-    worker, connection = making.worker_of(user), f"{making.worker_of(user)}-c{user}"
-    begun = START_NS + user * 90 * MS
-    ready = begun + int(draw.uniform(4, 12) * MS)
-    at, frames_in, events_in = ready, 1, 0
-    for turn in range(1, runs + 1):
-        at += int(draw.uniform(0.3, 1.4) * 1000 * MS)
-        at, events = _one_run(making, user, turn, at, worker, connection)
-        events_in += events
-        frames_in += events
-    making.rows.add(
-        "connections",
-        worker=worker,
-        connection=connection,
-        purpose="user",
-        account=account(user),
-        user_class="Regular",
-        url="ws://127.0.0.1:41877/ws",
-        peer="127.0.0.1:41877",
-        transport=("header", "subprotocol")[user % 2],
-        trace_id=f"{user:032x}",
-        begun_ns=begun,
-        connected_ns=begun + int(draw.uniform(0.2, 0.9) * MS),
-        upgraded_ns=begun + int(draw.uniform(1, 2.5) * MS),
-        ready_ns=ready,
-        ended_ns=at + 300 * MS,
-        outcome="ready",
-        stage="open",
-        http_status=101,
-        close_code=1000,
-        close_reason="",
-        closed_by="us",
-        error="",
-        identity="full",
-        identity_seen=account(user),
-        probe_time_min_ns=int(draw.uniform(0.18, 0.3) * MS),
-        probe_time_median_ns=int(draw.uniform(0.4, 0.9) * MS),
-        bytes_in=events_in * 310 + 280,
-        bytes_out=runs * 420,
-        frames_in=frames_in,
-        frames_out=runs + 2,
-        events_in=events_in,
-    )
-    return at
-
-
-def _script(making: Making, user: int, turn: int) -> list[tuple[str, str, str, float]]:
-    """(kind, agent, tool, milliseconds since the event before it) of one run."""
-    draw, slow = making.random, making.slow
-    script = [("started", "supervisor", "", draw.uniform(4, 9))]
-    script.append(("thinking", "supervisor", "", draw.uniform(40, 120) * slow))
-    for tool in ("cost_lookup", "plan_compare")[: (user + turn) % 3]:
-        script.append(("tool_executing", "supervisor", tool, draw.uniform(20, 60) * slow))
-        script.append(("tool_completed", "supervisor", tool, draw.lognormvariate(4.6, 0.4) * slow))
-    if (user + turn) % 5 == 0:
-        script.append(("handoff", "supervisor", "", draw.uniform(10, 30)))
-        script.append(("started", "billing", "", draw.uniform(40, 90) * slow))
-        script.append(("thinking", "billing", "", draw.uniform(20, 60) * slow))
-        script.append(("completed", "billing", "", draw.uniform(20, 60) * slow))
-    chunk = [("chunk", "supervisor", "", draw.uniform(10, 40) * slow) for _ in range(draw.randint(6, 14))]
-    return [*script, *chunk, ("completed", "supervisor", "", draw.uniform(5, 20))]
-
-
-def _one_run(making: Making, user: int, turn: int, sent: int, worker: str, connection: str) -> tuple[int, int]:
-    draw = making.random
-    run = f"run-{user:02}-{turn}-{draw.getrandbits(64):016x}"
-    script = _script(making, user, turn)
-    serial = user + making.users * (turn - 1)
-    timeout = serial < making.timeouts
-    lossy = making.missing and user == 3 and turn == 2
-    leaking = making.leak and user == 4 and turn <= 3
-    if timeout:
-        script = script[:4]
-    if lossy:
-        script = [line for line in script if line[0] != "thinking"]
-    at, last_chunk, executing, times = sent, None, {}, []
-    for n, (kind, agent, tool, wait_ms) in enumerate(script, start=1):
-        before, at = at, at + int(wait_ms * MS)
-        tool_time = at - executing.pop(tool) if kind == "tool_completed" else None
-        if kind == "tool_executing":
-            executing[tool] = at
-        is_chunk = kind == "chunk"
-        making.rows.add(
-            "events",
-            worker=worker,
-            run=run,
-            connection=connection,
-            account=account(user),
-            n=n,
-            kind=kind,
-            agent=agent,
-            tool=tool,
-            intended_ns=sent,
-            sent_ns=sent,
-            arrived_ns=at,
-            received_ns=at + int(draw.uniform(0.05, 0.6) * MS),
-            exact=draw.random() < 0.97,
-            gap_ns=at - before if n > 1 else None,
-            chunk_gap_ns=at - last_chunk if is_chunk and last_chunk else None,
-            tool_time_ns=tool_time,
-            bytes=300,
-        )
-        last_chunk = at if is_chunk else last_chunk
-        times.append((kind, at))
-    outcome = "timeout" if timeout else "violated" if lossy or leaking else "ok"
-    token = canary(user, turn)
-    making.canaries[account(user)] = token
-    _frames(making, user, run, sent, at, worker, connection, token, outcome)
-    if lossy:
-        _missing(making, user, run, at, worker, connection)
-    if leaking:
-        _leak(making, user, turn, run, at, worker, connection)
-    chunks = [instant for kind, instant in times if kind == "chunk"]
-    gaps = [b - a for (_, a), (_, b) in zip(times, times[1:], strict=False)]
-    started = sum(kind == "tool_executing" for kind, _ in times)
-    handoffs = sum(kind == "handoff" for kind, _ in times)
-    making.rows.add(
-        "runs",
-        worker=worker,
-        run=run,
-        connection=connection,
-        account=account(user),
-        user_class="Regular",
-        thread=f"thread-{user}",
-        turn=turn,
-        prompt=("look_up", "compare", "plain", "hand_over")[(user + turn) % 4],
-        trace_id=f"{user * 100 + turn:032x}",
-        intended_ns=sent,
-        sent_ns=sent,
-        accepted_ns=times[0][1],
-        first_event_ns=times[0][1],
-        first_chunk_ns=chunks[0] if chunks else None,
-        end_ns=None if timeout else at,
-        outcome=outcome,
-        signature={"ok": "", "timeout": "stream: no end within 8 s"}.get(
-            outcome, "delivery: agent_thinking missing" if lossy else "isolation: foreign content"
-        ),
-        events=len(times),
-        chunks=len(chunks),
-        tools_started=started,
-        tools_ok=sum(kind == "tool_completed" for kind, _ in times),
-        tools_failed=0,
-        handoffs=handoffs,
-        handoff_time_max_ns=60 * MS if handoffs else None,
-        stall_max_ns=max(gaps, default=None),
-        text_bytes=len(chunks) * 28,
-        bytes_in=len(times) * 300,
-        canaries_planted=2,
-        canaries_back=0 if timeout else 2,
-        nonce_back=not timeout,
-        warm_up=sent < START_NS + making.users * 90 * MS,
-    )
-    return (sent + 8_000 * MS if timeout else at), len(times)
-
-
-def _frames(
-    making: Making, user: int, run: str, sent: int, end: int, worker: str, connection: str, token: str, outcome: str
-) -> None:
-    if outcome == "ok" and user % 7:
-        return
-    evidence = {"ok": "sample", "timeout": "failure"}.get(outcome, "violation")
-    hostile = HOSTILE if making.hostile else ""
-    prompt = {
-        "type": "execute_agent",
-        "user_id": account(user),
-        "token": JWT if making.hostile else None,
-        "payload": {"user_request": f"Look up my plan. {hostile} Please repeat this reference: {token}", "run_id": run},
-    }
-    answer = {"type": "agent_completed", "run_id": run, "data": {"result": {"text": f"Reference {token}"}}}
-    for direction, at, body in (("out", sent, prompt), ("in", end, answer)):
-        making.rows.add(
-            "frames",
-            worker=worker,
-            connection=connection,
-            account=account(user),
-            run=run,
-            direction=direction,
-            kind=str(body["type"]),
-            arrived_ns=at,
-            received_ns=at,
-            evidence=evidence,
-            body=orjson.dumps(body).decode(),
-        )
-
-
-def _missing(making: Making, user: int, run: str, at: int, worker: str, connection: str) -> None:
-    _violation(
-        making,
-        worker=worker,
-        connection=connection,
-        run=run,
-        user=user,
-        at=at,
-        judgement="delivery",
-        name="missing",
-        channel=0,
-        event_kind="completed",
-        expected="at least one agent_thinking before agent_completed",
-        came="agent_started, agent_response_chunk × 9, agent_completed",
-        frame=orjson.dumps({"type": "agent_completed", "run_id": run, "user_id": account(user)}).decode(),
-    )
-
-
-def _leak(making: Making, user: int, turn: int, run: str, at: int, worker: str, connection: str) -> None:
-    """What user 0 said in this turn surfaces in an answer for `user`."""
-    owner, token = account(0), canary(0, turn)
-    owner_run = next(row[COLUMNS["runs"].index("run")] for row in making.rows.tables["runs"] if _is_turn(row, owner, turn))
-    hostile = HOSTILE + JWT if making.hostile else ""
-    frame = {
-        "type": "tool_completed",
-        "run_id": run,
-        "user_id": account(user),
-        "agent_name": "supervisor",
-        "data": {"tool_name": "cost_lookup", "result": {"text": f"plan of {owner}: {token} {hostile}"}, "status": "completed"},
-    }
-    _violation(
-        making,
-        worker=worker,
-        connection=connection,
-        run=run,
-        user=user,
-        at=at,
-        judgement="isolation",
-        name="foreign_content",
-        channel=2,
-        scope="cross_user",
-        owner=owner,
-        owner_run=str(owner_run),
-        event_kind="tool_completed",
-        site="prompt",
-        field="data.result.text",
-        decode="plain",
-        expected=f"only what belongs to {account(user)}",
-        came=f"{token} of {owner}",
-        frame=orjson.dumps(frame).decode(),
-        planted_ns=at - 214 * MS,
-    )
-
-
-def _is_turn(row: Row, owner: str, turn: int) -> bool:
-    columns = COLUMNS["runs"]
-    return row[columns.index("account")] == owner and row[columns.index("turn")] == turn
-
-
-def _violation(making: Making, *, worker: str, connection: str, run: str, user: int, at: int, **said: object) -> None:
-    blank = {"scope": "", "owner": "", "owner_run": "", "site": "", "field": "", "decode": "", "planted_ns": None}
-    number = len(making.rows.tables["violations"]) + 1
-    making.rows.add(
-        "violations",
-        **{
-            **blank,
-            "worker": worker,
-            "violation": f"{worker}-v{number}",
-            "observer": account(user),
-            "observer_connection": connection,
-            "run": run,
-            "surfaced_ns": at,
-            "trace_id": f"{user * 100:032x}",
-            "count": 1,
-            **said,
-        },
-    )
-
-
-def _bad_token(making: Making) -> None:
-    """One connection with a token that nobody signed; refused as it must be."""
-    worker = making.workers[0]
-    begun = START_NS + 15 * MS
-    making.rows.add(
-        "connections",
-        worker=worker,
-        connection=f"{worker}-c9999",
-        purpose="bad_token",
-        account="k3f09999",
-        user_class="BadToken",
-        url="ws://127.0.0.1:41877/ws",
-        peer="127.0.0.1:41877",
-        transport="header",
-        trace_id=f"{9999:032x}",
-        begun_ns=begun,
-        connected_ns=begun + 300_000,
-        upgraded_ns=begun + 2 * MS,
-        ready_ns=None,
-        ended_ns=begun + 4 * MS,
-        outcome="refused",
-        stage="authenticate",
-        http_status=101,
-        close_code=1008,
-        close_reason="Authentication failed",
-        closed_by="peer",
-        error="",
-        identity="unknown",
-        identity_seen="",
-        probe_time_min_ns=None,
-        probe_time_median_ns=None,
-        bytes_in=212,
-        bytes_out=480,
-        frames_in=1,
-        frames_out=0,
-        events_in=0,
-    )
-
-
-#: content channels with a positive control; the others control themselves
-CHANNELS = {1: False, 2: True, 3: False, 17: False, 20: True}
-
-
-def _exposure(making: Making) -> None:
-    events = len(making.rows.tables["events"])
-    runs = len(making.rows.tables["runs"])
-    for worker in making.workers:
-        share = len(making.workers)
-        for channel, has_control in CHANNELS.items():
-            seen = {1: events, 2: events, 3: events, 17: runs, 20: events * 3 // 10}[channel] // share
-            for part in (2, 1):
-                making.rows.add(
-                    "exposure",
-                    worker=worker,
-                    channel=channel,
-                    opportunities=seen * 9 // 10 // part,
-                    observations=seen // part,
-                    controls_expected=runs // share if has_control else 0,
-                    controls_seen=runs // share if has_control else 0,
-                    phantoms_live=4,
-                )
-
-
-def _health(making: Making, ended_ns: int) -> None:
-    rows = making.rows
-    arrivals = sorted((row[COLUMNS["events"].index("arrived_ns")], row[0]) for row in rows.tables["events"])
-    for worker in making.workers:
-        own = [at for at, name in arrivals if name == worker]
-        for at in range(START_NS + 1_000 * MS, ended_ns + 1_000 * MS, 1_000 * MS):
-            events = sum(instant <= at for instant in own)  # type: ignore[operator]
-            mine = sum(making.worker_of(user) == worker for user in range(making.users))
-            present = min(mine, int((at - START_NS) / (90 * MS) / len(making.workers)) + 1)
-            rows.add(
-                "health",
-                worker=worker,
-                role="local" if len(making.workers) == 1 else "worker",
-                at_ns=at,
-                cpu_percent=8.0 + making.random.uniform(0, 6),
-                rss_bytes=96 << 20,
-                open_files=40 + present,
-                users=present,
-                connections=present,
-                hub_lag_max_ns=int(making.random.uniform(0.4, 3.2) * MS),
-                receive_lag_p50_ns=200_000,
-                receive_lag_p99_ns=600_000,
-                receive_lag_max_ns=900_000,
-                reads=50,
-                schedule_lag_max_ns=0,
-                events_received=events,
-                events_checked=events,
-                events_recorded=events,
-                wall_drift_ns=12_000,
-            )
 
 
 def _run_json(
@@ -487,7 +121,7 @@ def _run_json(
             "users": making.users,
             "seed": seed,
         },
-        "limits": limits or {},
+        "limits": LIMITS if limits is None else limits,
         "target": {
             "url": "ws://127.0.0.1:41877",
             "revision": "reference-0.1.0",

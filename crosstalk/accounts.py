@@ -1,0 +1,134 @@
+"""Identities and tokens: who a simulated user is, and what it shows at the door.
+
+Account *numbers* are unique in a load test: the process that keeps the record leases them in blocks (`LeaseBook`), each
+worker hands them out one by one (`Purse`). A number's name is `<tag of the load test><five digits>`, eight characters,
+so that two load tests never share an account and a welcome that shows eight characters shows all; or the entry of an
+accounts file.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import jwt
+from gevent.event import Event as Flag
+
+from crosstalk.checks.canary import tag
+from crosstalk.checks.isolation import Roster
+from crosstalk.clock import clock
+from crosstalk.config import Account, ConfigError
+
+LEASE_SIZE = 10
+NUMBERS = 100_000
+#: the number whose account the readiness check uses
+PREFLIGHT_NUMBER = NUMBERS - 1
+ISSUER = "netra-auth-service"
+AUDIENCE = "netra-platform"
+#: a token is renewed when less than this is left of its life
+RENEW_BEFORE_S = 60
+MINTED_LIFE_S = 900
+
+
+def roster(load_test: int, accounts: tuple[Account, ...]) -> Roster:
+    """Names of the numbers, and back."""
+    if accounts:
+        numbers = {account.name: number for number, account in enumerate(accounts)}
+        return Roster(lambda n: accounts[n].name if n < len(accounts) else f"account {n}", numbers.get)
+    prefix = tag(load_test)
+
+    def number_of(name: str) -> int | None:
+        digits = name.removeprefix(prefix)
+        return int(digits) if name.startswith(prefix) and len(digits) == 5 and digits.isdigit() else None
+
+    return Roster(lambda n: f"{prefix}{n:05}", number_of)
+
+
+@dataclass(slots=True)
+class LeaseBook:
+    """Who may use which numbers. `limit`: how many accounts there are."""
+
+    limit: int = PREFLIGHT_NUMBER
+    _next: int = 0
+
+    def lease(self, wanted: int) -> tuple[int, int]:
+        """(first, count); count is less than wanted, down to 0, where the accounts end."""
+        first = self._next
+        count = max(0, min(wanted, self.limit - first))
+        self._next += count
+        return first, count
+
+
+@dataclass(slots=True)
+class Purse:
+    """A worker's numbers. `ask(wanted)` requests a lease; `put` brings its answer."""
+
+    ask: Callable[[int], None]
+    _free: deque[int] = field(default_factory=deque)
+    _filled: Flag = field(default_factory=Flag)
+    _asked: bool = False
+    _exhausted: bool = False
+
+    def put(self, first: int, count: int) -> None:
+        self._free.extend(range(first, first + count))
+        self._asked, self._exhausted = False, count == 0
+        self._filled.set()
+
+    def take(self, timeout_s: float = 10.0) -> int:
+        """A number that nobody else has.
+
+        :raises ConfigError: there are fewer accounts than users, or no answer came.
+        """
+        deadline_ns = clock.now_ns() + int(timeout_s * 1e9)
+        while not self._free:
+            if self._exhausted:
+                raise ConfigError("more users than accounts: add accounts to the file, or start fewer users")
+            if not self._asked:
+                self._asked = True
+                self._filled.clear()
+                self.ask(LEASE_SIZE)
+            if not self._free and not self._filled.wait((deadline_ns - clock.now_ns()) / 1e9):
+                raise ConfigError(f"no account number came from the master within {timeout_s:g} s")
+        return self._free.popleft()
+
+    def give_back(self, number: int) -> None:
+        self._free.append(number)
+
+
+@dataclass(frozen=True, slots=True)
+class Mint:
+    """Makes access tokens with the environment's secret."""
+
+    secret: str = field(repr=False)
+    environment: str
+
+    def token(self, subject: str, *, life_s: int = MINTED_LIFE_S) -> str:
+        now_s = clock.now_ns() // 1_000_000_000
+        claims = {
+            "sub": subject,
+            "iat": now_s,
+            "exp": now_s + life_s,
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "jti": uuid.uuid4().hex,
+            "env": self.environment,
+            "token_type": "access",
+            "email": f"{subject}@crosstalk.test",
+            "permissions": [],
+        }
+        return jwt.encode(claims, self.secret, algorithm="HS256")
+
+
+def forged(subject: str, environment: str) -> str:
+    """A token with every claim right and a signature that is not: it must be refused."""
+    return Mint("a secret that is not the target's " + uuid.uuid4().hex, environment).token(subject)
+
+
+def expires_at_s(token: str) -> float:
+    """`exp` of a token, unverified; infinity for a token that is no JWT or has none."""
+    try:
+        return float(jwt.decode(token, options={"verify_signature": False}).get("exp", "inf"))
+    except jwt.PyJWTError:
+        return float("inf")

@@ -1,0 +1,183 @@
+"""Faults of the agent: a run's steps, changed before it starts or marked for a mistake when one of them is sent.
+
+An edit or a mark answers None where the run offers no opportunity (a swallowed tool error needs a failing tool), so
+that rates count opportunities only.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from crosstalk.backend.plan import (
+    CHUNK,
+    COMPLETED,
+    ERROR,
+    HANDOFF,
+    STARTED,
+    SUPERVISOR,
+    THINKING,
+    TOOL_COMPLETED,
+    TOOL_EXECUTING,
+    Step,
+)
+
+_Edit = Callable[[list[Step], random.Random], list[Step] | None]
+_Mark = Callable[[list[Step], random.Random], int | None]
+
+CANNED_TEXT = "I have looked into this for you and everything is in order."
+
+
+def spoil(
+    steps: Sequence[Step], wanted: frozenset[str], bites: Callable[[str], bool], rng: random.Random
+) -> list[Step]:
+    """The steps as a backend with the `wanted` faults runs them. `bites` decides the edits now; marks are decided
+    when their step is sent."""
+    spoiled = list(steps)
+    for name, edit in _EDITS.items():
+        if name in wanted:
+            edited = edit(spoiled, rng)
+            if edited is not None and bites(name):
+                spoiled = edited
+    if "leak_after_end" in wanted and _completes(spoiled):
+        # Never sent unless the fault bites: see leaks.send_wrongly.
+        spoiled.append(Step(CHUNK, 0.05 + 0.25 * rng.random(), SUPERVISOR, {"chunk": "", "chunk_index": 0}))
+        spoiled[-1] = replace(spoiled[-1], faults=("leak_after_end",))
+    for name, mark in _MARKS.items():
+        if name in wanted:
+            index = mark(spoiled, rng)
+            if index is not None:
+                spoiled[index] = replace(spoiled[index], faults=(*spoiled[index].faults, name))
+    return spoiled
+
+
+def _missing_event(steps: list[Step], rng: random.Random) -> list[Step] | None:
+    if not _completes(steps):
+        return None
+    results = _where(steps, TOOL_COMPLETED)
+    if results:
+        lost = rng.choice(results)
+        return steps[:lost] + steps[lost + 1 :]
+    return [step for step in steps if step.kind != THINKING]
+
+
+def _reordered_event(steps: list[Step], rng: random.Random) -> list[Step] | None:
+    # Only neighbours whose exchange is illegal: a thought before the start, a tool's result before its call.
+    firsts = _where(steps, TOOL_EXECUTING)
+    if len(steps) > 1 and steps[0].kind == STARTED and steps[1].kind == THINKING:
+        firsts.append(0)
+    if not firsts:
+        return None
+    first = rng.choice(firsts)
+    second = first + 1
+    if second >= len(steps):
+        return None
+    swapped = list(steps)
+    swapped[first] = replace(steps[second], wait=steps[first].wait)
+    swapped[second] = replace(steps[first], wait=steps[second].wait)
+    return swapped
+
+
+def _late_event(steps: list[Step], rng: random.Random) -> list[Step] | None:
+    if not _completes(steps):
+        return None
+    thought = {"thought": "One more thing comes to mind.", "step": 99}
+    return [*steps, Step(THINKING, 0.3 + 0.7 * rng.random(), SUPERVISOR, thought)]
+
+
+def _two_ends(steps: list[Step], _rng: random.Random) -> list[Step] | None:
+    if not _completes(steps):
+        return None
+    failure = {"error_code": "AGENT_FAILED", "error_message": "The agent ended after it had completed."}
+    return [*steps, Step(ERROR, 0.0, SUPERVISOR, failure)]
+
+
+def _silent_run(steps: list[Step], _rng: random.Random) -> list[Step] | None:
+    return [] if steps else None
+
+
+def _stall_mid_stream(steps: list[Step], _rng: random.Random) -> list[Step] | None:
+    chunks = _where(steps, CHUNK)
+    return steps[: chunks[len(chunks) // 2]] if len(chunks) > 1 else None
+
+
+def _canned_answer(steps: list[Step], _rng: random.Random) -> list[Step] | None:
+    if not steps:
+        return None
+    call = {"call_id": "call-1", "tool_name": "cost_lookup"}
+    script: list[tuple[str, dict[str, Any]]] = [
+        (STARTED, {"status": "started"}),
+        (THINKING, {"thought": "Thinking about the request.", "step": 1}),
+        (TOOL_EXECUTING, {**call, "arguments": {}}),
+        (TOOL_COMPLETED, {**call, "result": {"note": "done"}, "status": "completed"}),
+        (CHUNK, {"chunk": CANNED_TEXT[:30], "chunk_index": 0}),
+        (CHUNK, {"chunk": CANNED_TEXT[30:], "chunk_index": 1}),
+        (COMPLETED, {"result": CANNED_TEXT, "status": "completed"}),
+    ]
+    return [Step(kind, 0.0, SUPERVISOR, data) for kind, data in script]
+
+
+def _mark_duplicate(steps: list[Step], rng: random.Random) -> int | None:
+    return _any_of(steps, rng, STARTED, THINKING, TOOL_EXECUTING, TOOL_COMPLETED)
+
+
+def _mark_malformed(steps: list[Step], rng: random.Random) -> int | None:
+    index = _any_of(steps, rng, CHUNK)
+    return _any_of(steps, rng, THINKING) if index is None else index
+
+
+def _mark_wrong_socket(steps: list[Step], rng: random.Random) -> int | None:
+    return rng.randrange(len(steps)) if steps else None
+
+
+def _mark_content(steps: list[Step], rng: random.Random) -> int | None:
+    """One of a thought, a tool's result, the first chunk, the end: a kind first, so that chunks do not crowd out."""
+    kinds = [kind for kind in (THINKING, TOOL_COMPLETED, CHUNK, COMPLETED) if _where(steps, kind)]
+    if not kinds:
+        return None
+    kind = rng.choice(kinds)
+    # The first chunk: further on, the foreign text would tear apart an own reference that straddles two chunks.
+    return _where(steps, CHUNK)[0] if kind == CHUNK else rng.choice(_where(steps, kind))
+
+
+def _mark_run_id(steps: list[Step], rng: random.Random) -> int | None:
+    return _any_of(steps, rng, THINKING, CHUNK)
+
+
+def _mark_handoff(steps: list[Step], rng: random.Random) -> int | None:
+    return _any_of(steps, rng, HANDOFF)
+
+
+def _where(steps: list[Step], kind: str) -> list[int]:
+    return [index for index, step in enumerate(steps) if step.kind == kind and "leak_after_end" not in step.faults]
+
+
+def _any_of(steps: list[Step], rng: random.Random, *kinds: str) -> int | None:
+    found = [index for kind in kinds for index in _where(steps, kind)]
+    return rng.choice(found) if found else None
+
+
+def _completes(steps: list[Step]) -> bool:
+    return any(step.kind == COMPLETED and step.agent == SUPERVISOR for step in steps)
+
+
+# In this order: what replaces the whole run first, what is appended last.
+_EDITS: Mapping[str, _Edit] = {
+    "silent_run": _silent_run,
+    "canned_answer": _canned_answer,
+    "missing_event": _missing_event,
+    "reordered_event": _reordered_event,
+    "stall_mid_stream": _stall_mid_stream,
+    "two_ends": _two_ends,
+    "late_event": _late_event,
+}
+_MARKS: Mapping[str, _Mark] = {
+    "duplicate_event": _mark_duplicate,
+    "malformed_event": _mark_malformed,
+    "leak_wrong_socket": _mark_wrong_socket,
+    "leak_content": _mark_content,
+    "leak_run_id": _mark_run_id,
+    "leak_handoff": _mark_handoff,
+}

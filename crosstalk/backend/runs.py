@@ -1,0 +1,132 @@
+"""One run: it walks the steps of its plan on timers of the event loop, one timer at a time and no task.
+
+A timer costs a third of a task that sleeps, and a cancelled run is a cancelled timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from crosstalk.backend import frames
+from crosstalk.backend.delays import Delay
+from crosstalk.backend.plan import CHUNK, COMPLETED, ERROR, SUPERVISOR, TOOL_COMPLETED, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast runs are: the delay of each kind of step, what all are multiplied with, and when a run is given up."""
+
+    delays: Mapping[str, Delay]
+    time_scale: float
+    agent_timeout_s: float
+
+
+class Run:
+    """An agent at work.
+
+    `say` gets every event as (run, step, envelope). `ended` is called once, with the answer or None, before the end
+    event is said; steps after that (faults only) are still said. `cancels_seen` counts the cancels before it started.
+    """
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        user_id: str,
+        thread_id: str,
+        steps: list[Step],
+        pace: Pace,
+        rng: random.Random,
+        cancels_seen: int,
+        say: Callable[[Run, Step, dict[str, Any]], None],
+        ended: Callable[[Run, str | None], None],
+    ) -> None:
+        self.run_id = run_id
+        self.user_id = user_id
+        self.thread_id = thread_id
+        self.cancels_seen = cancels_seen
+        self._steps = steps
+        self._pace = pace
+        self._rng = rng
+        self._say = say
+        self._ended = ended
+        self._position = 0
+        self._over = False
+        self._waited_s = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._started_s = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timeout = self._loop.call_later(pace.agent_timeout_s, self._time_out)
+        self._schedule()
+
+    def cancel(self) -> None:
+        """End at once with CANCELLED. A run that hangs (a fault) does not hear it."""
+        if not self._hangs:
+            self._end_early("CANCELLED", "The run was cancelled.")
+
+    def drop(self) -> None:
+        """Stop without a word: the server goes down."""
+        self._timeout.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    @property
+    def _hangs(self) -> bool:
+        return self._position >= len(self._steps) and not self._over
+
+    def _schedule(self) -> None:
+        if self._position < len(self._steps):
+            wait = self._steps[self._position].wait
+            if isinstance(wait, str):
+                self._waited_s = self._pace.delays[wait].draw_ms(self._rng) * self._pace.time_scale / 1000.0
+            else:
+                self._waited_s = wait
+            self._timer = self._loop.call_later(self._waited_s, self._advance)
+
+    def _advance(self) -> None:
+        step = self._steps[self._position]
+        self._position += 1
+        self._emit(step)
+        self._schedule()
+
+    def _emit(self, step: Step) -> None:
+        kind, data = step.kind, step.data
+        if kind == CHUNK:
+            data = {"task_id": self.run_id, **data}
+        elif kind == TOOL_COMPLETED:
+            data = {**data, "execution_time_ms": round(self._waited_s * 1000.0, 1)}
+        elif kind == COMPLETED:
+            data = {**data, "duration_ms": round((self._loop.time() - self._started_s) * 1000.0, 1)}
+        if step.agent == SUPERVISOR and not self._over and kind in (COMPLETED, ERROR):
+            self._end(data["result"] if kind == COMPLETED else None)
+        envelope = frames.event(
+            kind, run_id=self.run_id, user_id=self.user_id, thread_id=self.thread_id, agent=step.agent, data=data
+        )
+        self._say(self, step, envelope)
+
+    def _end(self, answer: str | None) -> None:
+        self._over = True
+        self._timeout.cancel()
+        self._ended(self, answer)
+
+    def _time_out(self) -> None:
+        if self._hangs:
+            self._end(None)
+        else:
+            self._end_early("AGENT_TIMEOUT", f"The agent took longer than {self._pace.agent_timeout_s:g} s.")
+
+    def _end_early(self, error_code: str, error_message: str) -> None:
+        if self._over:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._position == 0:
+            # Cancelled within the first milliseconds: an end without a start would be out of order.
+            self._emit(self._steps[0])
+        # What was still to come is forgotten, so that nothing follows the end.
+        self._steps = []
+        self._emit(Step(ERROR, 0.0, SUPERVISOR, {"error_code": error_code, "error_message": error_message}))

@@ -1,0 +1,271 @@
+"""Is a run delivered as it should be? One `RunCheck` a run, moved along by its events; pure, time is an argument.
+
+Delivery violations: missing, duplicate, out_of_order, late, two_ends, no_end, silent, tool_error_swallowed,
+text_differs. (A frame that cannot be decoded, `malformed`, belongs to a connection first; the session tells the run.)
+What can only be told at the end waits for it: an event that stands in a wrong place is out of order if it came at all,
+and missing if it never did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from crosstalk.checks.violation import Violation, delivery
+from crosstalk.wire.event import Event, Kind
+from crosstalk.wire.lifecycle import NESTED_COMPLETED, NESTED_STARTED, Lifecycle, State, Symbol
+
+#: an expectation that is not a kind: some tool of the run must fail, and the failure must be passed on
+TOOL_FAILED = "tool_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one event meant: its times within the run (ns), and what it violated."""
+
+    gap_ns: int | None = None
+    chunk_gap_ns: int | None = None
+    tool_time_ns: int | None = None
+    violations: tuple[Violation, ...] = ()
+
+
+@dataclass(slots=True)
+class RunTimes:
+    """Instants and durations of a run, in ns; None: did not happen."""
+
+    first_event_ns: int | None = None
+    first_chunk_ns: int | None = None
+    last_event_ns: int | None = None
+    last_chunk_ns: int | None = None
+    end_ns: int | None = None
+    stall_max_ns: int | None = None
+    handoff_time_max_ns: int | None = None
+
+
+@dataclass(slots=True)
+class RunCounts:
+    events: int = 0
+    chunks: int = 0
+    tools_started: int = 0
+    tools_ok: int = 0
+    tools_failed: int = 0
+    handoffs: int = 0
+    text_bytes: int = 0
+    malformed: int = 0
+
+
+@dataclass(slots=True)
+class RunCheck:
+    """One run's table row in motion.
+
+    :param lifecycle: the dialect's table.
+    :param expects: kinds (and TOOL_FAILED) that this prompt promises beyond the lifecycle's `required`; with `error`,
+        the run is expected to end with an agent error.
+    """
+
+    lifecycle: Lifecycle
+    expects: Collection[str] = ()
+    state: State = ""
+    times: RunTimes = field(default_factory=RunTimes)
+    counts: RunCounts = field(default_factory=RunCounts)
+    end_kind: Kind | None = None
+    end_code: str = ""
+    text: list[str] = field(default_factory=list)
+    last_kind: str = ""
+    _agent: str = ""
+    _agents_inside: list[str] = field(default_factory=list)
+    _seen: set[str] = field(default_factory=set)
+    _keys: set[str] = field(default_factory=set)
+    _open_calls: dict[str, int] = field(default_factory=dict)
+    _early_results: dict[str, int] = field(default_factory=dict)
+    _chunk_numbers: dict[str, set[int]] = field(default_factory=dict)
+    _illegal: list[str] = field(default_factory=list)
+    _handoff_ns: int | None = None
+    _final_text: str = ""
+
+    def __post_init__(self) -> None:
+        self.state = self.lifecycle.initial
+
+    @property
+    def ended(self) -> bool:
+        return self.state in self.lifecycle.ended
+
+    def advance(self, event: Event, arrived_ns: int) -> Step:
+        """Take one event of this run, in order of arrival."""
+        if event.key and event.key in self._keys:
+            return Step(violations=(self._say("duplicate", event, "each event once", f"{_named(event)} twice"),))
+        self._keys.add(event.key)
+        self.counts.events += 1
+        if self.ended:
+            return self._after_end(event, arrived_ns)
+        symbol = self._symbol(event)
+        target = self.lifecycle.move(self.state, symbol)
+        if target is None:
+            self._illegal.append(f"{symbol} in state {self.state!r}")
+            target = self._where_to(symbol)
+        step = self._timed(event, symbol, arrived_ns)
+        self.state = target
+        self.last_kind = event.kind
+        if self.ended:
+            self.times.end_ns, self.end_kind, self.end_code = arrived_ns, event.kind, event.code
+            self._final_text = event.text
+        return step
+
+    def conclude(self) -> list[Violation]:
+        """What is known once the run has ended, or will not end any more. Empty for a run that is right."""
+        if not self.counts.events:
+            return [delivery("silent", expected="events of the run", came="no event at all; the socket was healthy")]
+        found = []
+        if not self.ended:
+            found.append(
+                delivery("no_end", expected="completed or error", came=f"last event {self.last_kind!r}, then silence")
+            )
+        else:
+            missing = self.missing()
+            if missing and self.counts.malformed < len(missing):
+                found.append(delivery("missing", expected=", ".join(missing), came="a run that ended without"))
+            elif self._illegal and not missing:
+                found.append(delivery("out_of_order", expected=self._order(), came="; ".join(self._illegal[:3])))
+            if swallowed := self._swallowed():
+                found.append(swallowed)
+            elif differs := self._text_differs():
+                found.append(differs)
+        return found
+
+    def missing(self) -> list[str]:
+        """What an ended run should have shown and did not."""
+        if self.end_kind is Kind.ERROR and Kind.ERROR not in self.expects:
+            return []
+        wanted = [kind for kind in (*self.lifecycle.required, *self.expects) if kind != TOOL_FAILED]
+        if Kind.ERROR in self.expects:
+            wanted = [Kind.ERROR]
+        missing = [str(kind) for kind in dict.fromkeys(wanted) if kind not in self._seen]
+        missing += [f"tool_completed for call {call}" for call in self._open_calls]
+        missing += [f"tool_executing for call {call}" for call in self._early_results]
+        for numbers in self._chunk_numbers.values():
+            missing += [f"chunk {n}" for n in range(max(numbers) + 1) if n not in numbers]
+        return missing
+
+    # --- one event --------------------------------------------------------------------------------------------------
+
+    def _symbol(self, event: Event) -> Symbol:
+        if event.kind is Kind.STARTED:
+            if Kind.STARTED not in self._seen:
+                self._agent = event.agent
+            elif event.agent and event.agent != self._agent:
+                self._agents_inside.append(event.agent)
+                return NESTED_STARTED
+        elif event.kind is Kind.COMPLETED and event.agent in self._agents_inside:
+            self._agents_inside.remove(event.agent)
+            return NESTED_COMPLETED
+        return str(event.kind)
+
+    def _where_to(self, symbol: Symbol) -> State:
+        """After an illegal move: where this symbol leads from elsewhere, so that one mistake is not counted twice."""
+        return next((row[symbol] for row in self.lifecycle.moves.values() if symbol in row), self.state)
+
+    def _after_end(self, event: Event, arrived_ns: int) -> Step:
+        if event.kind in (Kind.COMPLETED, Kind.ERROR):
+            came = f"{self.end_kind}, then {event.kind}"
+            return Step(violations=(self._say("two_ends", event, "one end", came),))
+        missing_before = self.missing()
+        step = self._timed(event, str(event.kind), arrived_ns)
+        if len(self.missing()) < len(missing_before):
+            self._illegal.append(f"{event.kind} after the end")
+            return step
+        after_ms = (arrived_ns - (self.times.end_ns or arrived_ns)) / 1e6
+        came = f"{_named(event)} {after_ms:.0f} ms after the end"
+        return Step(violations=(self._say("late", event, "nothing after the end", came),))
+
+    def _timed(self, event: Event, symbol: Symbol, arrived_ns: int) -> Step:
+        times, kind = self.times, event.kind
+        self._seen.add(kind)
+        gap_ns = None if times.last_event_ns is None else arrived_ns - times.last_event_ns
+        if times.first_event_ns is None:
+            times.first_event_ns = arrived_ns
+        if gap_ns is not None and gap_ns > (times.stall_max_ns or -1):
+            times.stall_max_ns = gap_ns
+        times.last_event_ns = arrived_ns
+        self._hand_off(event, symbol, arrived_ns)
+        if kind is Kind.CHUNK:
+            return Step(gap_ns, self._chunk(event, arrived_ns))
+        return Step(gap_ns, None, self._tool(event, arrived_ns))
+
+    def _chunk(self, event: Event, arrived_ns: int) -> int | None:
+        times, counts = self.times, self.counts
+        counts.chunks += 1
+        counts.text_bytes += len(event.text)
+        self.text.append(event.text)
+        if event.index >= 0:
+            self._chunk_numbers.setdefault(event.agent, set()).add(event.index)
+        if event.text and times.first_chunk_ns is None:
+            times.first_chunk_ns = arrived_ns
+        before, times.last_chunk_ns = times.last_chunk_ns, arrived_ns
+        return None if before is None else arrived_ns - before
+
+    def _tool(self, event: Event, arrived_ns: int) -> int | None:
+        if event.kind is Kind.TOOL_EXECUTING:
+            self.counts.tools_started += 1
+            if event.call_id in self._early_results:
+                del self._early_results[event.call_id]
+                self._illegal.append(f"tool_completed before tool_executing of call {event.call_id}")
+            else:
+                self._open_calls[event.call_id] = arrived_ns
+        elif event.kind is Kind.TOOL_COMPLETED:
+            if event.ok:
+                self.counts.tools_ok += 1
+            else:
+                self.counts.tools_failed += 1
+                self._seen.add(TOOL_FAILED)
+            started_ns = self._open_calls.pop(event.call_id, None)
+            if started_ns is None:
+                self._early_results[event.call_id] = arrived_ns
+            else:
+                return arrived_ns - started_ns
+        return None
+
+    def _hand_off(self, event: Event, symbol: Symbol, arrived_ns: int) -> None:
+        """A hand-off's time: from its notice (without one, the nested start) to the other agent's first event."""
+        if symbol == NESTED_STARTED:
+            self._seen.add(Kind.HANDOFF)
+        if self._handoff_ns is not None and event.agent and event.agent != self._agent:
+            time_ns = arrived_ns - self._handoff_ns
+            self.times.handoff_time_max_ns = max(time_ns, self.times.handoff_time_max_ns or 0)
+            self._handoff_ns = None
+        elif event.kind is Kind.HANDOFF or symbol == NESTED_STARTED:
+            self._handoff_ns = arrived_ns
+            self.counts.handoffs += 1
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    def _swallowed(self) -> Violation | None:
+        if TOOL_FAILED not in self.expects or self.counts.tools_failed or not self.counts.tools_ok:
+            return None
+        return delivery(
+            "tool_error_swallowed",
+            expected="the tool's failure is passed on",
+            came="tool_completed with status completed",
+            kind=Kind.TOOL_COMPLETED,
+        )
+
+    def _text_differs(self) -> Violation | None:
+        """Where an answer is both streamed and given whole, the chunks make up the final text."""
+        streamed = "".join(self.text)
+        if self.end_kind is not Kind.COMPLETED or not streamed or not self._final_text:
+            return None
+        if not self.lifecycle.chunks_make_final_text:
+            return None
+        if streamed == self._final_text or self.missing():
+            return None
+        came = f"{len(streamed)} characters streamed, {len(self._final_text)} in the final text"
+        return delivery("text_differs", expected="chunks that make up the final text", came=came, kind=Kind.COMPLETED)
+
+    def _order(self) -> str:
+        return "the order of the lifecycle: " + ", ".join(str(kind) for kind in self.lifecycle.required)
+
+    def _say(self, name: str, event: Event, expected: str, came: str) -> Violation:
+        return delivery(name, expected=expected, came=came, kind=event.kind)
+
+
+def _named(event: Event) -> str:
+    return event.name or str(event.kind)

@@ -1,0 +1,109 @@
+"""What the rows of `connections` add up to. Probes with a bad token are kept apart from people everywhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from crosstalk.checks.columns import MISSING, Columns
+from crosstalk.checks.grown import Grown, Names
+
+#: metric → the instants between which it lies
+_BETWEEN = {
+    "connect_time_ms": ("begun_ns", "connected_ns"),
+    "upgrade_time_ms": ("begun_ns", "upgraded_ns"),
+    "ready_time_ms": ("begun_ns", "ready_ns"),
+    "authentication_time_ms": ("upgraded_ns", "ready_ns"),
+}
+_INSTANTS = ("begun_ns", "connected_ns", "upgraded_ns", "ready_ns", "probe_time_median_ns", "close_code", "http_status")
+
+
+class ConnectionTally:
+    """A connection that was still on its way up when we closed it, with no error to tell, is `cut`: not an attempt."""
+
+    def __init__(self) -> None:
+        self._words: Names[str] = Names()
+        self._words.numbers(["user", "bad_token", "ready", "refused", "us", "peer", "transport"])
+        self._workers: Names[str] = Names()
+        self._rows = Grown(
+            **dict.fromkeys(["worker", "purpose", "outcome", "closed_by", *_INSTANTS], np.int64), error=np.bool_
+        )
+        self.mismatched: set[str] = set()  # accounts whose socket named somebody else
+        self.identities: dict[str, int] = {}
+
+    def add(self, columns: Columns) -> None:
+        words = {name: self._words.numbers(columns[name]) for name in ("purpose", "outcome", "closed_by")}
+        self._rows.add(
+            worker=self._workers.numbers(columns["worker"]),
+            error=np.array([error != "" for error in columns["error"]], dtype=np.bool_),
+            **words,
+            **{name: columns[name] for name in _INSTANTS},
+        )
+        for purpose, account, identity in zip(columns["purpose"], columns["account"], columns["identity"], strict=True):
+            if purpose == "user":
+                self.identities[identity] = self.identities.get(identity, 0) + 1
+                if identity == "mismatch":
+                    self.mismatched.add(account)
+
+    def summary(self) -> dict[str, Any]:
+        """Figures of people's connections, and of the bad tokens beside them."""
+        people = self._attempts("user")
+        codes = self._rows["close_code"][self._is("purpose", "user")]
+        values, numbers = np.unique(codes[codes != MISSING], return_counts=True)
+        rejected, probes = self.share("bad_tokens_rejected")
+        return {
+            "attempted": int(np.sum(people)),
+            "ready": int(np.sum(people & self._is("outcome", "ready"))),
+            "refused": int(np.sum(people & self._is("outcome", "refused"))),
+            "failed": int(np.sum(people & ~self._is("outcome", "ready") & ~self._is("outcome", "refused"))),
+            "cut": int(np.sum(self._is("purpose", "user") & self._cut())),
+            "lost": self.count("connections_lost")[0],
+            "close_codes": {str(code): int(n) for code, n in zip(values.tolist(), numbers.tolist(), strict=True)},
+            "identity": dict(sorted(self.identities.items())),
+            "bad_tokens": {"attempted": probes, "rejected": rejected},
+        }
+
+    def share(self, metric: str) -> tuple[int, int]:
+        """Hits and n."""
+        if metric == "tokens_accepted":
+            people = self._attempts("user")
+            return int(np.sum(people & self._is("outcome", "ready"))), int(np.sum(people))
+        probes, rows = self._attempts("bad_token"), self._rows
+        # a server fault is never a rejection
+        fault = (rows["close_code"] == 1011) | (rows["http_status"] >= 500)
+        return int(np.sum(probes & self._is("outcome", "refused") & ~fault)), int(np.sum(probes))
+
+    def count(self, metric: str) -> tuple[int, int]:
+        """How many, of how many."""
+        people = self._attempts("user")
+        if metric == "close_1011":
+            return int(np.sum(people & (self._rows["close_code"] == 1011))), int(np.sum(people))
+        ready = people & self._is("outcome", "ready")
+        by_others = self._is("closed_by", "peer") | self._is("closed_by", "transport")
+        return int(np.sum(ready & by_others)), int(np.sum(ready))
+
+    def samples(self, metric: str, *, worker: str | None) -> np.ndarray:
+        """ms, +inf for those that never got there. Unordered."""
+        rows, chosen = self._rows, self._attempts("user")
+        if worker is not None:
+            chosen = chosen & (rows["worker"] == self._workers.number(worker))
+        if metric == "probe_time_ms":
+            values = rows["probe_time_median_ns"][chosen]
+            return np.array(values[values != MISSING] / 1e6)
+        begin, end = (rows[name] for name in _BETWEEN[metric])
+        chosen = chosen & (begin != MISSING)
+        samples: np.ndarray = np.where(end == MISSING, np.inf, (end - begin) / 1e6)[chosen]
+        return samples
+
+    def _attempts(self, purpose: str) -> np.ndarray:
+        chosen: np.ndarray = self._is("purpose", purpose) & ~self._cut()
+        return chosen
+
+    def _cut(self) -> np.ndarray:
+        chosen: np.ndarray = ~self._is("outcome", "ready") & self._is("closed_by", "us") & ~self._rows["error"]
+        return chosen
+
+    def _is(self, column: str, word: str) -> np.ndarray:
+        chosen: np.ndarray = self._rows[column] == self._words.number(word)
+        return chosen

@@ -1,0 +1,66 @@
+"""What a check says when the target broke a rule: one value, the same for delivery, isolation and identity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import orjson
+
+from crosstalk.wire.event import Kind
+
+DELIVERY = "delivery"
+ISOLATION = "isolation"
+IDENTITY = "identity"
+HARNESS = "harness"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A rule broken by the target. `name` is what it is called in every report."""
+
+    judgement: str
+    name: str
+    expected: str
+    came: str
+    event_kind: str = ""
+    channel: int = 0  # isolation only, as the other fields below
+    scope: str = ""  # cross_user, cross_thread, cross_run, other_load_test, phantom, unverified
+    owner: str = ""
+    owner_run: str = ""
+    site: str = ""
+    field: str = ""
+    decode: str = ""
+
+
+def delivery(name: str, *, expected: str, came: str, kind: Kind | str = "") -> Violation:
+    return Violation(DELIVERY, name, expected=expected, came=came, event_kind=str(kind))
+
+
+def field_path(frame: bytes, needle: str) -> str:
+    """Where in a JSON frame `needle` stands, in any case of letters: "data.result.text", "data.items[3].{key}".
+
+    "(frame)" when the frame is not JSON or the needle straddles fields.
+    """
+    try:
+        document = orjson.loads(frame)
+    except orjson.JSONDecodeError:
+        return "(frame)"
+    lowered = needle.lower()
+    for path, text in _texts(document, ""):
+        if lowered in text.lower():
+            return path
+    return "(frame)"
+
+
+def _texts(value: object, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            here = f"{path}.{key}" if path else str(key)
+            yield f"{here}.{{key}}", str(key)
+            yield from _texts(inner, here)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _texts(inner, f"{path}[{number}]")
+    elif isinstance(value, str):
+        yield path, value

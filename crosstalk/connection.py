@@ -1,0 +1,403 @@
+"""The only client WebSocket, and the only stamps.
+
+websocket-client does the handshake and builds the frames we send. Reading is ours: a hub watcher reads, stamps, splits
+and queues, nothing else; one greenlet of the process (`Inbox`) hands the messages to their listeners. An exception in
+the watcher would end it for good, so a catch-all there turns it into a `HarnessError` in the queue: a fault of ours,
+never blamed on the target.
+"""
+
+from __future__ import annotations
+
+import socket as stdlib_socket
+import ssl
+import struct
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import gevent
+import websocket
+import websocket._handshake
+from gevent.event import Event as Flag
+
+from crosstalk.clock import clock
+from crosstalk.stream import Read, Stream, connect
+from crosstalk.wire.rfc6455 import Broken, Close, FrameReader, Message, Opcode, Received
+
+
+class _NoCookies:
+    """websocket-client keeps one cookie jar for the whole process: a cookie set for one user would travel with all."""
+
+    def add(self, _header: str | None) -> None: ...
+
+    def get(self, _host: str) -> str:
+        return ""
+
+
+websocket._handshake.CookieJar = _NoCookies()
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The transport ended without a close frame."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HarnessError:
+    """Our own receive path failed. Timing and delivery cannot be judged any more."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A message and its stamps. `exact`: `arrived_ns` belongs to this very message; else it is an upper bound."""
+
+    message: Received | Lost | HarnessError
+    arrived_ns: int
+    received_ns: int
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a socket goes and what travels with it. Secrets in here never leave the process but to the target."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    subprotocols: tuple[str, ...] = ()
+    tls: ssl.SSLContext | None = None
+    timeout_s: float = 10.0
+
+
+@dataclass(slots=True)
+class OpenTimes:
+    """Instants of the way up; None: not reached."""
+
+    begun_ns: int
+    connected_ns: int | None = None
+    upgraded_ns: int | None = None
+
+
+class ConnectFailed(Exception):
+    """The connection did not come up. `stage`: resolve, connect, tls or upgrade."""
+
+    def __init__(self, stage: str, reason: str, http_status: int | None = None) -> None:
+        super().__init__(f"{stage}: {reason}")
+        self.stage = stage
+        self.reason = reason
+        self.http_status = http_status
+
+
+class Inbox:
+    """Messages of all connections of this process, on their way from the watchers to their listeners."""
+
+    def __init__(self) -> None:
+        self._queue: deque[tuple[Connection, list[Arrival]]] = deque()
+        self._filled = Flag()
+        self._greenlet = gevent.spawn(self._pump)
+        self.lags_ns: list[int] = []  # received - arrived of every stamped read since `take_lags`
+
+    def put(self, connection: Connection, arrivals: list[Arrival]) -> None:
+        self._queue.append((connection, arrivals))
+        if not self._filled.is_set():
+            self._filled.set()
+
+    def take_lags(self) -> list[int]:
+        lags, self.lags_ns = self.lags_ns, []
+        return lags
+
+    def _pump(self) -> None:
+        while True:
+            self._filled.wait()
+            handled = 0
+            while self._queue:
+                connection, arrivals = self._queue.popleft()
+                connection.deliver(arrivals)
+                handled += len(arrivals)
+                if handled > 500:  # let users run between bursts
+                    handled = 0
+                    gevent.sleep(0)
+            self._filled.clear()
+
+
+class Connection:
+    """One WebSocket. `listener(arrival)` is called in the inbox's greenlet, in order of arrival; it must not wait."""
+
+    def __init__(self, endpoint: Endpoint, inbox: Inbox, listener: Callable[[Arrival], None]) -> None:
+        self.endpoint = endpoint
+        self.times = OpenTimes(clock.now_ns())
+        self.frames_in = 0
+        self.frames_out = 0
+        self.subprotocol = ""
+        self._inbox = inbox
+        self._listener = listener
+        self._stream: Stream | None = None
+        self._reader = FrameReader()
+        self._watcher: Any = None
+        self._over = Flag()
+        self._closing = False
+
+    @property
+    def peer(self) -> str:
+        return self._stream.peer if self._stream else ""
+
+    @property
+    def stamps(self) -> bool:
+        return self._stream.stamps if self._stream else False
+
+    @property
+    def bytes_in(self) -> int:
+        return self._stream.bytes_in if self._stream else 0
+
+    @property
+    def bytes_out(self) -> int:
+        return self._stream.bytes_out if self._stream else 0
+
+    @property
+    def is_open(self) -> bool:
+        return self._watcher is not None
+
+    def open(self) -> None:
+        """Resolve, connect, TLS, upgrade; then start reading.
+
+        :raises ConnectFailed: with the stage that failed; the times of the stages before it are kept.
+        """
+        parts = urlsplit(self.endpoint.url)
+        host = parts.hostname or ""
+        port = parts.port or (443 if parts.scheme == "wss" else 80)
+        deadline_ns = self.times.begun_ns + int(self.endpoint.timeout_s * 1e9)
+        try:
+            self._stream = stream = connect(host, port, self.endpoint.timeout_s)
+        except stdlib_socket.gaierror as error:
+            raise ConnectFailed("resolve", f"{host} does not resolve: {error.strerror}") from None
+        except OSError as error:
+            raise ConnectFailed("connect", f"nobody answers at {host}:{port}: {_words(error)}") from None
+        if parts.scheme == "wss":
+            self._start_tls(stream, host)
+        self.times.connected_ns = clock.now_ns()
+        handshake = _HandshakeSocket(stream, deadline_ns)
+        self._upgrade(handshake)
+        self.times.upgraded_ns = handshake.last_arrived_ns
+        self._watcher = gevent.get_hub().loop.io(stream.fileno(), 1)
+        if rest := handshake.rest():
+            self._take(rest)
+        if self._watcher is not None:
+            self._watcher.start(self._readable)
+
+    def send(self, text: str) -> int:
+        """Send a text message; returns the instant just before it is written.
+
+        :raises OSError: the transport failed; a `Lost` will be delivered too.
+        """
+        return self._send(websocket.ABNF.create_frame(text, Opcode.TEXT))
+
+    def ping(self, payload: bytes) -> int:
+        """Send an RFC 6455 ping; its pong is delivered to the listener."""
+        return self._send(websocket.ABNF.create_frame(payload, Opcode.PING))
+
+    def close(self, code: int = 1000, reason: str = "", *, timeout_s: float = 2.0) -> None:
+        """Say goodbye, wait for the peer's close frame, and close. Safe to call twice."""
+        if self._watcher is None or self._stream is None:
+            return
+        self._closing = True
+        try:
+            payload = struct.pack("!H", code) + reason.encode()[:120]
+            self._send(websocket.ABNF.create_frame(payload, Opcode.CLOSE))
+            self._over.wait(timeout_s)
+        except OSError:
+            pass  # the peer was faster
+        self._shut()
+
+    def reset(self) -> None:
+        """Drop the transport without a word."""
+        if self._stream is not None:
+            self._stop_watching()
+            self._stream.reset()
+            self._over.set()
+
+    def deliver(self, arrivals: list[Arrival]) -> None:
+        """Called by the inbox: answer pings, hand everything to the listener, close after the end."""
+        for arrival in arrivals:
+            message = arrival.message
+            try:
+                if isinstance(message, Message) and message.opcode == Opcode.PING:
+                    gevent.spawn(self._answer, Opcode.PONG, message.data)
+                self._listener(arrival)
+            except Exception as error:
+                problem = HarnessError(f"{type(error).__name__} while handling a message: {error}")
+                self._listener(Arrival(problem, arrival.arrived_ns, arrival.received_ns, False))
+            if not isinstance(message, Message | HarnessError):
+                self._over.set()
+                gevent.spawn(self._end_of_stream, message)
+
+    # --- reading: a hub callback; it must never raise and never wait ------------------------------------------------
+
+    def _readable(self) -> None:
+        try:
+            assert self._stream is not None
+            read = self._stream.read_now()
+            if read is not None:
+                self._take(read)
+        except OSError as error:
+            self._end(Lost(_words(error)))
+        except Exception as error:  # ours: see the module's docstring
+            self._end(HarnessError(f"{type(error).__name__} in the receive callback: {error}"))
+
+    def _take(self, read: Read) -> None:
+        if not read.data:
+            self._end(Lost("the peer closed the transport without a close frame"))
+            return
+        if read.stamped:
+            self._inbox.lags_ns.append(read.received_ns - read.arrived_ns)
+        messages = self._reader.feed(read.data)
+        if not messages:
+            return
+        self.frames_in += len(messages)
+        exact_last = read.emptied and read.stamped
+        self._inbox.put(
+            self,
+            [
+                Arrival(
+                    message,
+                    read.arrived_ns,
+                    read.received_ns,
+                    exact_last and isinstance(message, Message) and message.last_of_feed,
+                )
+                for message in messages
+            ],
+        )
+        if not isinstance(messages[-1], Message):
+            self._stop_watching()
+
+    def _end(self, message: Lost | HarnessError) -> None:
+        now_ns = clock.now_ns()
+        self._stop_watching()
+        self._inbox.put(self, [Arrival(message, now_ns, now_ns, False)])
+
+    # --- the rest ---------------------------------------------------------------------------------------------------
+
+    def _start_tls(self, stream: Stream, host: str) -> None:
+        context = self.endpoint.tls or ssl.create_default_context()
+        try:
+            stream.start_tls(context, host, self.endpoint.timeout_s)
+        except ssl.SSLCertVerificationError as error:
+            stream.close()
+            raise ConnectFailed(
+                "tls", f"the certificate of {host} is not trusted: {error.verify_message}; name its authority with --ca"
+            ) from None
+        except (ssl.SSLError, OSError) as error:
+            stream.close()
+            raise ConnectFailed("tls", f"no TLS with {host}: {_words(error)}") from None
+
+    def _upgrade(self, handshake: _HandshakeSocket) -> None:
+        headers = dict(self.endpoint.headers)
+        if self.endpoint.subprotocols:
+            headers["Sec-WebSocket-Protocol"] = ", ".join(self.endpoint.subprotocols)
+        client = websocket.WebSocket()
+        try:
+            client.connect(
+                self.endpoint.url,
+                socket=handshake,
+                header=headers,
+                suppress_origin="Origin" not in headers,
+                origin=headers.pop("Origin", None),
+                timeout=self.endpoint.timeout_s,
+                redirect_limit=0,
+            )
+        except websocket.WebSocketBadStatusException as error:
+            raise ConnectFailed("upgrade", f"HTTP {error.status_code} instead of 101", error.status_code) from None
+        except (websocket.WebSocketException, OSError, ValueError) as error:
+            raise ConnectFailed("upgrade", _words(error) or type(error).__name__) from None
+        self.subprotocol = client.handshake_response.headers.get("sec-websocket-protocol") or ""
+
+    def _send(self, frame: Any) -> int:
+        if self._stream is None or self._watcher is None:
+            raise ConnectionResetError("the connection is closed")
+        data = frame.format()
+        self.frames_out += 1
+        sent_ns = clock.now_ns()
+        self._stream.write(data)
+        return sent_ns
+
+    def _answer(self, opcode: Opcode, payload: bytes) -> None:
+        """Answer a control frame. In a greenlet of its own: a peer that does not read must not hold up the inbox."""
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(websocket.ABNF.create_frame(payload, opcode).format())
+            self.frames_out += 1
+        except OSError:
+            pass  # the transport's end is delivered on its own
+
+    def _end_of_stream(self, message: Received | Lost | HarnessError) -> None:
+        """After the peer's last word: answer its close frame once (RFC 6455, 5.5.1), then close."""
+        if isinstance(message, Close | Broken) and not self._closing:
+            code = 1000 if message.code == 1005 else message.code
+            self._answer(Opcode.CLOSE, struct.pack("!H", code))
+        self._shut()
+
+    def _stop_watching(self) -> None:
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.stop()
+            watcher.close()
+
+    def _shut(self) -> None:
+        self._stop_watching()
+        if self._stream is not None:
+            self._stream.close()
+
+
+class _HandshakeSocket:
+    """What websocket-client reads its handshake from: it asks for one byte at a time, the kernel for all there is."""
+
+    def __init__(self, stream: Stream, deadline_ns: int) -> None:
+        self._stream = stream
+        self._deadline_ns = deadline_ns
+        self._read: Read | None = None
+        self._buffer = b""
+        self.last_arrived_ns = 0
+
+    def recv(self, size: int) -> bytes:
+        if not self._buffer:
+            left_s = (self._deadline_ns - clock.now_ns()) / 1e9
+            if left_s <= 0:
+                raise TimeoutError("no answer to the upgrade in time")
+            self._read = self._stream.read(left_s)
+            self.last_arrived_ns = self._read.arrived_ns
+            self._buffer = self._read.data
+        piece, self._buffer = self._buffer[:size], self._buffer[size:]
+        return piece
+
+    def send(self, data: bytes) -> int:
+        self._stream.write(data)
+        return len(data)
+
+    def rest(self) -> Read | None:
+        """What was read beyond the handshake: the first frames."""
+        if not self._buffer or self._read is None:
+            return None
+        last = self._read
+        return Read(self._buffer, last.arrived_ns, last.received_ns, last.emptied, last.stamped)
+
+    def gettimeout(self) -> float:
+        return 0.0
+
+    def settimeout(self, _timeout: float) -> None: ...
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    _closed = False
+
+
+def _words(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,0 +1,321 @@
+"""What one worker process of a load test holds: its people, their sessions, its counters, and the way to the record.
+
+A local runner is a worker and its own master at once. Users reach it as `environment.crosstalk`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gevent
+from gevent.event import Event as Flag
+from gevent.lock import BoundedSemaphore
+
+from crosstalk.accounts import RENEW_BEFORE_S, Mint, Purse, expires_at_s, forged, roster
+from crosstalk.checks.canary import Keyring
+from crosstalk.checks.isolation import Exposures, Observer
+from crosstalk.clock import clock
+from crosstalk.config import ConfigError, Settings, http_url, secret_names, socket_url, tls_context, token_secret
+from crosstalk.connection import Inbox
+from crosstalk.health import Health
+from crosstalk.http import HttpClient
+from crosstalk.record.batch import Outbox, row
+from crosstalk.record.rows import Row
+from crosstalk.session import Counters, NotReady, Person, Session, Sinks, Terms
+
+#: rows wait at most this long before they are handed over
+FLUSH_EVERY_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """What a worker must know of a load test that its options do not say. Travels as a message, never as an option."""
+
+    load_test: int
+    canary_secret: bytes
+    target: str
+    token_secret: str  # of the reference backend that was started for this load test; "" otherwise
+    nonce_required: bool
+    seed: int
+
+    def as_message(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class Generator:
+    """One process's part of a load test.
+
+    :param worker: its name in the record.
+    :param fire_request: Locust's `request` event.
+    :param send: hands a numbered batch to the master.
+    :param ask: asks the master for a lease of account numbers.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        begin: Begin,
+        worker: str,
+        role: str,
+        fire_request: Callable[..., None],
+        send: Callable[[int, bytes], None],
+        ask: Callable[[int], None],
+    ) -> None:
+        self.settings = settings
+        self.begin = begin
+        self.worker = worker
+        self.warm_up = True
+        self.stopping = Flag()
+        self.purse = Purse(ask)
+        self.outbox = Outbox(worker, send, settings.results / f"spill-{begin.load_test}-{worker}.jsonl")
+        self.counters = Counters()
+        self.exposures = Exposures()
+        self.http = HttpClient(
+            http_url(begin.target),
+            headers=settings.headers,
+            ca_file=settings.ca_file,
+            rng=random.Random(f"{begin.seed} http {worker}"),
+        )
+        self._fire_request = fire_request
+        self._inbox = Inbox()
+        self._keyring = Keyring(begin.canary_secret, begin.load_test)
+        self._roster = roster(begin.load_test, settings.accounts)
+        self._mint = self._make_mint()
+        self._tokens: dict[int, str] = {}
+        self._refreshes: dict[int, str] = {}
+        self._sessions: dict[str, Session] = {}
+        self._persons: dict[int, Person] = {}
+        self._here: set[int] = set()
+        self._places = BoundedSemaphore(settings.max_connections) if settings.max_connections else None
+        self._terms = Terms(
+            dialect=settings.dialect,
+            socket_url=socket_url(begin.target, settings.dialect),
+            transport=settings.transport,
+            headers=settings.headers,
+            tls=tls_context(settings.ca_file) if socket_url(begin.target, settings.dialect).startswith("wss") else None,
+            connect_timeout_s=settings.environment.connect_timeout_s,
+            agent_timeout_s=settings.environment.run_timeout_s,
+            nonce_required=begin.nonce_required,
+            keep_text=settings.keep_text,
+            worker=worker,
+        )
+        self._health = Health(
+            worker=worker,
+            role=role,
+            inbox=self._inbox,
+            counters=self.counters,
+            people=lambda: (len(self._here), sum(session.is_ready for session in self._sessions.values())),
+            record=self.record,
+        )
+        self._flusher = gevent.spawn(self._flush_for_ever)
+
+    # --- for users --------------------------------------------------------------------------------------------------
+
+    def person(self, user_class: str, number: int | None = None) -> Person:
+        """Somebody nobody else is. An account that was used before comes back as the same person.
+
+        :raises ConfigError: there are fewer accounts than users.
+        """
+        if number is None:
+            number = self.purse.take()
+        known = self._persons.get(number)
+        if known is None:
+            known = self._new_person(user_class, number)
+        known.user_class = user_class
+        self._persons[number] = known
+        self._here.add(number)
+        return known
+
+    def session(self, person: Person, *, purpose: str = "user") -> Session:
+        """A connection for this person, not yet open.
+
+        :raises ConfigError: there is no token for it.
+        """
+        token = forged(person.name, self.settings.environment.name) if purpose == "bad_token" else self.token(person)
+        session = Session(
+            terms=self._terms,
+            person=person,
+            token=token,
+            inbox=self._inbox,
+            sinks=Sinks(self.record, self.milestone),
+            counters=self.counters,
+            exposures=self.exposures,
+            purpose=purpose,
+        )
+        if purpose != "bad_token":
+            self._sessions[person.name] = session
+        return session
+
+    def connect(self, person: Person) -> Session:
+        """A session that is ready.
+
+        :raises NotReady: it did not become ready.
+        """
+        if self._places is not None:
+            self._places.acquire()
+        session = self.session(person)
+        begun_ns = clock.now_ns()
+        try:
+            session.open()
+        except NotReady as problem:
+            self.disconnected(person)
+            self.milestone("CONNECT", problem.stage, (clock.now_ns() - begun_ns) / 1e6, 0, problem.reason)
+            raise
+        self.milestone("CONNECT", "ready", (clock.now_ns() - begun_ns) / 1e6, 0, "")
+        return session
+
+    def disconnected(self, person: Person) -> None:
+        """This person's session is over."""
+        if self._sessions.pop(person.name, None) is not None and self._places is not None:
+            self._places.release()
+
+    def leave(self, person: Person) -> None:
+        """The user is gone; its account may be used again."""
+        self.disconnected(person)
+        self._here.discard(person.number)
+        self.purse.give_back(person.number)
+
+    def leave_for_good(self, person: Person) -> None:
+        """The user is gone, and its account is not for other users."""
+        self.disconnected(person)
+        self._here.discard(person.number)
+        self._persons.pop(person.number, None)
+
+    def token(self, person: Person) -> str:
+        """An access token with enough life left: the one at hand, minted, or from the login.
+
+        :raises ConfigError: there is no way to get one.
+        """
+        at_hand = self._tokens.get(person.number, "")
+        if at_hand and expires_at_s(at_hand) - clock.now_ns() / 1e9 > RENEW_BEFORE_S:
+            return at_hand
+        accounts = self.settings.accounts
+        if not accounts:
+            assert self._mint is not None
+            self._tokens[person.number] = self._mint.token(person.name)
+        elif accounts[person.number].token:
+            self._tokens[person.number] = accounts[person.number].token
+        else:
+            self._tokens[person.number] = self._sign_in(person)
+        return self._tokens[person.number]
+
+    def delete_thread(self, person: Person, thread_id: str) -> None:
+        """Leave nothing behind on the target."""
+        call = self.settings.dialect.delete_thread(thread_id)
+        if call is None:
+            return
+        answer = self.http.call(call.method, call.path, token=self.token(person), timeout_s=5)
+        # a thread in which no run was ever accepted is not there
+        error = "" if answer.status == 404 else answer.error
+        self.milestone("HTTP", "delete thread", answer.time_ms, answer.size_bytes, error)
+
+    # --- sinks ------------------------------------------------------------------------------------------------------
+
+    def record(self, table: str, values: Row) -> None:
+        self.outbox.add(table, values)
+        if table == "violations":
+            self.outbox.flush()  # the master may stop on it, and asks others for evidence
+
+    def milestone(self, kind: str, name: str, time_ms: float | None, size_bytes: int, error: str) -> None:
+        self._fire_request(
+            request_type=kind,
+            name=name,
+            response_time=time_ms,
+            response_length=size_bytes,
+            exception=Milestone(error) if error else None,
+            context={},
+        )
+
+    def keep(self, run_id: str) -> None:
+        """Another process saw what belongs to this run: put its frames into the record, if it is ours."""
+        for session in self._sessions.values():
+            if session.keep(run_id, "violation"):
+                self.outbox.flush()
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    def finish(self) -> dict[str, Any]:
+        """Write what is left, hand everything over, and say how much there was. Users must have stopped.
+
+        A session that is still open belongs to a user that was killed before it could close it.
+        """
+        for session in list(self._sessions.values()):
+            session.close()
+        self._sessions.clear()
+        self._flusher.kill()
+        self._health.stop()
+        for channel, exposure in self.exposures.channels.items():
+            self.record("exposure", row(
+                "exposure",
+                worker=self.worker,
+                channel=channel,
+                opportunities=exposure.opportunities,
+                observations=exposure.observations,
+                controls_expected=exposure.controls_expected,
+                controls_seen=exposure.controls_seen,
+                phantoms_live=self.exposures.phantoms,
+            ))  # fmt: skip
+        self.outbox.flush()
+        return {
+            "worker": self.worker,
+            "last_batch": self.outbox.number,
+            "spilled_batches": self.outbox.spilled,
+            "rows": dict(self.outbox.rows_recorded),
+            "events_received": self.counters.received,
+            "events_checked": self.counters.checked,
+            "events_recorded": self.counters.recorded,
+        }
+
+    # --- within -----------------------------------------------------------------------------------------------------
+
+    def _flush_for_ever(self) -> None:
+        while True:
+            gevent.sleep(FLUSH_EVERY_S)
+            self.outbox.flush()
+
+    def _new_person(self, user_class: str, number: int) -> Person:
+        name = self._roster.name_of(number)
+        observer = Observer(
+            keyring=self._keyring, roster=self._roster, number=number, subject=name, exposures=self.exposures
+        )
+        rng = random.Random(f"{self.begin.seed} person {number}")
+        return Person(name, number, user_class, observer, self._keyring, rng)
+
+    def _make_mint(self) -> Mint | None:
+        if self.settings.accounts:
+            return None
+        environment = self.settings.environment.name
+        secret = self.begin.token_secret or token_secret(environment)
+        if not secret:
+            first, second, third = secret_names(environment)
+            raise ConfigError(
+                f"no secret to sign tokens with: set {first} (or {second}, {third}) to the target's, "
+                "or name accounts of its own with --accounts FILE"
+            )
+        return Mint(secret, environment)
+
+    def _sign_in(self, person: Person) -> str:
+        account = self.settings.accounts[person.number]
+        refresh = self._refreshes.get(person.number)
+        if refresh:
+            answer = self.http.call("POST", "/auth/refresh", json={"refresh_token": refresh})
+            self.milestone("HTTP", "refresh", answer.time_ms, answer.size_bytes, answer.error)
+        if not refresh or answer.error:
+            credentials = {"email": account.email, "password": account.password}
+            answer = self.http.call("POST", "/auth/login", json=credentials)
+            self.milestone("HTTP", "login", answer.time_ms, answer.size_bytes, answer.error)
+        body = answer.body if isinstance(answer.body, dict) else {}
+        if answer.error or not body.get("access_token"):
+            raise NotReady(
+                "authenticate", f"login of {account.email}: {answer.error or 'no access_token in the answer'}"
+            )
+        self._refreshes[person.number] = str(body.get("refresh_token") or "")
+        return str(body["access_token"])
+
+
+class Milestone(Exception):
+    """What went wrong, in Locust's table of failures."""

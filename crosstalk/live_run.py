@@ -1,0 +1,171 @@
+"""One run as it happens: its check, its stamps, what was seen of it, and how it came out.
+
+Between the session, which feeds it, and the record, which it becomes a row of. No socket, no clock: instants are
+arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gevent.event import Event as Flag
+
+from crosstalk.checks.isolation import RunPlace
+from crosstalk.checks.run import RunCheck
+from crosstalk.record.batch import row
+from crosstalk.record.rows import Row
+from crosstalk.wire.event import Kind
+
+#: frames of a run that are kept as evidence, should it be needed
+FRAMES_MAX = 120
+BODY_MAX = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt of `prompts.toml`: its family, its text, and what an answer to it must show."""
+
+    family: str
+    text: str
+    expects: tuple[str, ...] = ()
+    reference: str = "prompt"  # where the canary goes: "prompt", "context", or "both"
+
+
+@dataclass(slots=True)
+class Thread:
+    """A conversation: its id and the ordinals of its runs (contiguous, one thread at a time)."""
+
+    thread_id: str
+    first_ordinal: int
+    turns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame kept as possible evidence."""
+
+    direction: str
+    kind: str
+    arrived_ns: int
+    received_ns: int
+    body: bytes
+
+
+@dataclass(slots=True)
+class LiveRun:
+    run_id: str
+    ordinal: int
+    thread: Thread
+    turn: int
+    prompt: Prompt
+    check: RunCheck
+    trace_id: str
+    intended_ns: int
+    warm_up: bool
+    planted: frozenset[bytes]
+    nonce: bytes  # the canary whose return proves that this very run was run
+    sent_ns: int = 0
+    accepted_ns: int | None = None
+    bytes_in: int = 0
+    events: int = 0
+    seen: set[bytes] = field(default_factory=set)
+    violated: dict[str, int] = field(default_factory=dict)  # name → how often
+    frames: list[Frame] = field(default_factory=list)
+    said: set[str] = field(default_factory=set)  # what violations of it were about
+    refusal: str = ""
+    kept: bool = False  # its frames are in the record
+    outcome: str = ""
+    signature: str = ""
+    done: Flag = field(default_factory=Flag)  # ended, refused, or its connection lost
+    moved: Flag = field(default_factory=Flag)  # set by each event
+
+    @property
+    def place(self) -> RunPlace:
+        return RunPlace(self.run_id, self.ordinal, self.thread.first_ordinal, self.check.ended)
+
+    def keep_frame(self, direction: str, kind: str, *, arrived_ns: int, received_ns: int, body: bytes) -> None:
+        if len(self.frames) < FRAMES_MAX:
+            self.frames.append(Frame(direction, kind, arrived_ns, received_ns, body[:BODY_MAX]))
+
+    def decide(self, *, ended_by: str, peer: str, probe_time_min_ns: int | None, nonce_required: bool) -> None:
+        """Settle the outcome.
+
+        :param ended_by: "end" (its own end), "timeout", "lost" (its connection), "refused" or "cut" (stopped by us).
+        """
+        check = self.check
+        self.outcome, self.signature = {
+            "timeout": ("timeout", f"{self._stage()}: no end in time, last event {check.last_kind or 'none'}"),
+            "lost": ("disconnected", f"{self._stage()}: connection lost, last event {check.last_kind or 'none'}"),
+            "refused": ("refused", f"send: {self.refusal}"),
+            "cut": ("cut", "stopped by the load test"),
+            "end": ("ok", ""),
+        }[ended_by]
+        if ended_by == "end" and check.end_kind is Kind.ERROR and Kind.ERROR not in check.expects:
+            self.outcome, self.signature = "agent_error", f"end: agent error {check.end_code or 'without a code'}"
+        if self.outcome == "ok" and (unreal := self._unreal(peer, probe_time_min_ns, nonce_required)):
+            self.violated["not_real"] = 1
+            self.signature = f"end: not real: {unreal}"
+        if self.violated and self.outcome in ("ok", "agent_error", "timeout"):
+            if self.outcome == "ok":
+                self.signature = self.signature or f"{self._stage()}: {', '.join(sorted(self.violated))}"
+            if self.outcome != "timeout":
+                self.outcome = "violated"
+
+    def _stage(self) -> str:
+        if not self.check.counts.events:
+            return "first event"
+        if self.check.ended:
+            return "end"
+        return {
+            Kind.STARTED: "thinking",
+            Kind.THINKING: "thinking",
+            Kind.TOOL_EXECUTING: "tool",
+            Kind.TOOL_COMPLETED: "tool",
+        }.get(Kind(self.check.last_kind), "stream")
+
+    def _unreal(self, peer: str, probe_time_min_ns: int | None, nonce_required: bool) -> str:
+        """Why this run cannot have happened; "" when there is proof that it did."""
+        if nonce_required and self.nonce not in self.seen:
+            return "its reference did not come back"
+        if not self.bytes_in or not peer:
+            return "no byte crossed a socket"
+        took_ns = (self.check.times.end_ns or 0) - self.sent_ns
+        if probe_time_min_ns is not None and took_ns < probe_time_min_ns:
+            return f"it took {took_ns / 1e6:.3f} ms, less than a round trip of {probe_time_min_ns / 1e6:.3f} ms"
+        return ""
+
+    def as_row(self, who: Mapping[str, str]) -> Row:
+        """The run's row; `who` has worker, connection, account and user_class."""
+        times, counts = self.check.times, self.check.counts
+        return row(
+            "runs",
+            **who,
+            run=self.run_id,
+            thread=self.thread.thread_id,
+            turn=self.turn,
+            prompt=self.prompt.family,
+            trace_id=self.trace_id,
+            intended_ns=self.intended_ns,
+            sent_ns=self.sent_ns,
+            accepted_ns=self.accepted_ns,
+            first_event_ns=times.first_event_ns,
+            first_chunk_ns=times.first_chunk_ns,
+            end_ns=times.end_ns,
+            outcome=self.outcome,
+            signature=self.signature,
+            events=self.events,
+            chunks=counts.chunks,
+            tools_started=counts.tools_started,
+            tools_ok=counts.tools_ok,
+            tools_failed=counts.tools_failed,
+            handoffs=counts.handoffs,
+            handoff_time_max_ns=times.handoff_time_max_ns,
+            stall_max_ns=times.stall_max_ns,
+            text_bytes=counts.text_bytes,
+            bytes_in=self.bytes_in,
+            canaries_planted=len(self.planted),
+            canaries_back=len(self.planted & self.seen),
+            nonce_back=self.nonce in self.seen,
+            warm_up=self.warm_up,
+        )

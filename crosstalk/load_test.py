@@ -1,0 +1,300 @@
+"""One load test, seen from the process that keeps its record: it begins, is watched, and ends in a verdict.
+
+Knows nothing of Locust: the harness tells it when, and how to stop users. Everything here survives the failure of
+something else: what was recorded stays, whatever happens to the target, the reports or the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from crosstalk import __version__
+from crosstalk.accounts import PREFLIGHT_NUMBER, LeaseBook
+from crosstalk.checks.canary import load_test_name
+from crosstalk.clock import clock
+from crosstalk.config import Settings
+from crosstalk.generator import Begin
+from crosstalk.target import Readiness, ReferenceBackend
+
+AtEnd = Callable[[Path], dict[str, Any]]
+
+
+@dataclass(slots=True)
+class LoadTest:
+    """From begin to verdict.
+
+    :param stop: asks the harness to stop users and end; called at most once, with the reason.
+    :param keep_evidence: asks all processes to keep the frames of a run.
+    """
+
+    settings: Settings
+    scenario: str
+    begin: Begin
+    users: int
+    spawn_rate: float
+    run_time_s: float | None
+    reference: ReferenceBackend | None
+    stop: Callable[[str], None]
+    keep_evidence: Callable[[str], None]
+    started_ns: int = field(default_factory=clock.now_ns)
+    readiness: Readiness = field(default_factory=Readiness)
+    workers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    ended_by: str = ""
+    folder: Path = field(init=False)
+    leases: LeaseBook = field(init=False)
+    collector: Any = field(init=False)
+    limits: Any = field(init=False)
+    previous: dict[str, Any] | None = field(init=False)
+    _evidence_asked: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        from crosstalk.checks.limits import parse_limits
+        from crosstalk.record.collector import Collector
+
+        settings = self.settings
+        stamp = datetime.fromtimestamp(self.started_ns / 1e9, UTC).strftime("%Y%m%d-%H%M%S")
+        self.folder = settings.results / f"{stamp}-{self.scenario}-{load_test_name(self.begin.load_test)}"
+        self.limits = parse_limits(settings.limits_text, source=settings.limits_source)
+        self.leases = LeaseBook(len(settings.accounts) or PREFLIGHT_NUMBER)
+        self.previous = self._find_previous()
+        self.collector = Collector(self.folder / "record", self._on_violation)
+
+    # --- while it runs ----------------------------------------------------------------------------------------------
+
+    def take_batch(self, body: bytes) -> int:
+        """A batch of a worker; returns the number to acknowledge (0: it was here before)."""
+        number: int = self.collector.take(body)
+        settings = self.settings
+        bad_runs = sum(n for outcome, n in self.collector.outcomes.items() if outcome not in ("ok", "cut"))
+        if settings.fail_fast and (self.collector.violations or bad_runs):
+            self.end("--fail-fast: a violation" if self.collector.violations else "--fail-fast: a run failed")
+        elif settings.max_runs and self.collector.rows["runs"] >= settings.max_runs:
+            self.end(f"--max-runs {settings.max_runs}")
+        return number
+
+    def end(self, reason: str) -> None:
+        """End the load test early; the first reason counts."""
+        if not self.ended_by:
+            self.ended_by = reason
+            self.stop(reason)
+
+    def look(self) -> None:
+        """Called about once a second: is there a reason to end?"""
+        if not self.settings.until_judged_s or self.ended_by:
+            return
+        from crosstalk.checks.judge_limits import undecided
+
+        if self.elapsed_s >= self.settings.until_judged_s:
+            self.end(f"--until-judged: {self.settings.until_judged_s:g} s are over")
+        elif self.collector.rows["runs"] and not undecided(self.limits, self.collector.tally):
+            self.end("--until-judged: every limit is decided")
+
+    @property
+    def elapsed_s(self) -> float:
+        return (clock.now_ns() - self.started_ns) / 1e9
+
+    def progress(self, users: int) -> str:
+        """One line: where the load test is."""
+        outcomes = self.collector.outcomes
+        bad = sum(n for outcome, n in outcomes.items() if outcome not in ("ok", "cut"))
+        of_time = f" of {self.run_time_s:.0f}" if self.run_time_s else ""
+        return (
+            f"{self.elapsed_s:4.0f}{of_time} s   {users} users   {outcomes['ok']} runs ok   {bad} not ok   "
+            f"{self.collector.rows['events']} events   {self.collector.violations} violations"
+        )
+
+    def plan(self) -> str:
+        """What this load test will be able to judge."""
+        from crosstalk.checks.judge_limits import plan_sentence
+
+        run_s = 1.0 if self.reference is not None else self.settings.environment.agent_timeout_s / 2
+        return plan_sentence(
+            self.limits,
+            users=self.users,
+            seconds_per_turn=run_s + self.settings.think_time_s,
+            run_time_s=self.run_time_s,
+        )
+
+    def _on_violation(self, violation: dict[str, Any]) -> None:
+        owner_run = violation["owner_run"]
+        if owner_run and owner_run not in self._evidence_asked and len(self._evidence_asked) < 200:
+            self._evidence_asked.add(owner_run)
+            self.keep_evidence(owner_run)
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Everything is here, or will not come any more: write the record."""
+        for name, worker in self.workers.items():
+            last = int(worker.get("last_batch", 0))
+            missing = self.collector.inlet.missing(name, last)
+            worker["batches_received"] = self.collector.inlet.received(name)
+            if missing:
+                self.problems.append(f"worker {name}: {len(missing)} of {last} batches did not arrive")
+            if worker.get("spilled_batches"):
+                self.problems.append(f"worker {name}: {worker['spilled_batches']} batches are on its disk, not here")
+        self.collector.close(self._run())
+        latest = self.settings.results / "latest"
+        try:
+            latest.unlink(missing_ok=True)
+            latest.symlink_to(self.folder.name, target_is_directory=True)
+        except OSError:
+            pass  # a file system without links: results/<id> is named on the terminal all the same
+
+    def prune(self) -> None:
+        """Remove the oldest results beyond the setting; never this one's."""
+        keep = self.settings.keep_results
+        folders = [path for path in _result_folders(self.settings.results) if path != self.folder]
+        for old in folders[: max(0, len(folders) + 1 - keep)] if keep else []:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _run(self) -> dict[str, Any]:
+        settings, readiness = self.settings, self.readiness
+        return {
+            "load_test": {
+                "id": self.folder.name,
+                "scenario": self.scenario,
+                "environment": settings.environment.name,
+                "dialect": settings.dialect_name,
+                "auth": settings.transport,
+                "arrivals": "think",
+                "think_time_s": settings.think_time_s,
+                "started_ns": self.started_ns,
+                "ended_ns": clock.now_ns(),
+                "ended_by": self.ended_by or "run time",
+                "run_time_s": self.run_time_s,
+                "users": self.users,
+                "spawn_rate": self.spawn_rate,
+                "seed": settings.seed,
+                "faults": settings.faults,
+                "fail_fast": settings.fail_fast,
+            },
+            "target": {
+                "url": self.begin.target,
+                "reference": self.reference is not None,
+                "revision": readiness.revision,
+                "source": readiness.source,
+                "changed": False,
+                "ready": readiness.ready,
+                "reason": readiness.reason,
+                "preflight": readiness.lines,
+            },
+            "limits": self.limits.as_dict(),
+            "expectations": {
+                "prompts": settings.prompts.expectations(),
+                "timeouts": {
+                    "agent_timeout_s": settings.environment.agent_timeout_s,
+                    "receive_timeout_s": settings.environment.receive_timeout_s,
+                },
+            },
+            "workers": self.workers,
+            "problems": self.problems,
+            "previous": self.previous,
+            "provenance": self._provenance(),
+        }
+
+    def _provenance(self) -> dict[str, Any]:
+        settings = self.settings
+        return {
+            "versions": {"crosstalk": __version__, "python": platform.python_version(), **_versions()},
+            "host": socket.gethostname(),
+            "kernel": f"{platform.system()} {platform.release()}",
+            "processors": os.cpu_count(),
+            "commit": _commit(),
+            "command": " ".join(["locust", *sys.argv[1:]]),
+            "hashes": {
+                "limits": _hash(settings.limits_text),
+                "prompts": _hash(repr(settings.prompts)),
+                "dialect": _hash(_source_of(settings.dialect)),
+                "faults": _hash(settings.faults),
+            },
+            "timezone": time.strftime("%z"),
+        }
+
+    def _find_previous(self) -> dict[str, Any] | None:
+        """The last results of the same scenario, environment and target, or the baseline that was named."""
+        from crosstalk.checks.since import expectations_of, outcomes_of
+
+        if self.settings.baseline:
+            folders = [Path(self.settings.baseline).resolve()]
+        else:
+            folders = list(reversed(_result_folders(self.settings.results)))
+        mine = (self.scenario, self.settings.environment.name, self._target_key(self.begin.target))
+        for folder in folders:
+            try:
+                run = orjson.loads((folder / "record" / "run.json").read_bytes())
+                verdict = orjson.loads((folder / "verdict.json").read_bytes())
+                test, target = run["load_test"], run["target"]
+                key = "reference" if target.get("reference") else self._target_key(target["url"])
+                if self.settings.baseline or mine == (test["scenario"], test["environment"], key):
+                    return {
+                        "id": test["id"],
+                        "outcomes": outcomes_of(verdict),
+                        "expectations": expectations_of(run),
+                    }
+            except (OSError, KeyError, TypeError, ValueError):
+                if self.settings.baseline:
+                    self.problems.append(f"--baseline {self.settings.baseline}: no finished results there")
+        return None
+
+    def _target_key(self, url: str) -> str:
+        """The reference backend has another port each time; it is the same target all the same."""
+        return "reference" if self.reference is not None else urlsplit(url).netloc
+
+
+def _result_folders(results: Path) -> list[Path]:
+    """Folders of finished load tests, oldest first."""
+    if not results.is_dir():
+        return []
+    return sorted(path.resolve() for path in results.iterdir() if not path.is_symlink() and (path / "record").is_dir())
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in ("locust", "gevent", "websocket-client", "orjson", "pyarrow", "numpy"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "unknown"
+    return versions
+
+
+def _commit() -> str:
+    """The commit of the folder that the load test was started in; "" where there is none."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
+
+
+def _hash(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:16]
+
+
+def _source_of(dialect: object) -> str:
+    import inspect
+
+    try:
+        return inspect.getsource(type(dialect))
+    except (OSError, TypeError):
+        return repr(type(dialect))

@@ -1,0 +1,188 @@
+"""Crosstalk's own options, beside Locust's. Every value is a string or a number: they travel to workers.
+
+Secrets are no options: they come from environment variables or files (see config.py).
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from typing import Any
+
+DIALECTS = {"netra": "crosstalk.wire.netra:Netra"}
+TRANSPORTS = ("header", "subprotocol", "query", "message")
+
+
+def add_options(parser: Any) -> None:
+    """Add them to Locust's parser (a listener of `init_command_line_parser`)."""
+    add = parser.add_argument
+    add(
+        "--environment",
+        default="local",
+        metavar="NAME",
+        env_var="LOCUST_ENVIRONMENT",
+        help="local, test, staging, production, or a table of environments.toml: timeouts, hosts and limits",
+    )
+    add(
+        "--dialect",
+        default="netra",
+        metavar="NAME",
+        env_var="LOCUST_DIALECT",
+        help=f"the backend's protocol: {', '.join(DIALECTS)}, path/file.py:Class, or module:Class",
+    )
+    add("--auth", default="header", choices=TRANSPORTS, env_var="LOCUST_AUTH", help="how a token travels to the socket")
+    add(
+        "--accounts",
+        default="",
+        metavar="FILE",
+        env_var="LOCUST_ACCOUNTS",
+        help="accounts to use (CSV or JSON: user_id with token, or email with password); empty: accounts are minted",
+    )
+    add(
+        "--think-time",
+        type=_seconds,
+        default=1.0,
+        metavar="S",
+        env_var="LOCUST_THINK_TIME",
+        help="mean pause of a user between two turns, in seconds",
+    )
+    add(
+        "--limits",
+        default="",
+        metavar="FILE",
+        env_var="LOCUST_LIMITS",
+        help="limits to judge by; empty: scenarios/limits/<environment>.toml",
+    )
+    add(
+        "--prompts",
+        default="",
+        metavar="FILE",
+        env_var="LOCUST_PROMPTS",
+        help="what users say; empty: scenarios/prompts.toml",
+    )
+    add(
+        "--results",
+        default="results",
+        metavar="DIR",
+        env_var="LOCUST_RESULTS",
+        include_in_web_ui=False,
+        help="where records and reports go",
+    )
+    add(
+        "--keep-results",
+        type=_count,
+        default=30,
+        metavar="N",
+        env_var="LOCUST_KEEP_RESULTS",
+        include_in_web_ui=False,
+        help="older results are removed beyond this many; 0 keeps all",
+    )
+    add(
+        "--keep-text",
+        default="evidence",
+        choices=("evidence", "no"),
+        env_var="LOCUST_KEEP_TEXT",
+        include_in_web_ui=False,
+        help="keep prompt and answer text of evidence, or none at all",
+    )
+    add(
+        "--baseline",
+        default="",
+        metavar="DIR",
+        env_var="LOCUST_BASELINE",
+        include_in_web_ui=False,
+        help="results to compare with; empty: the previous ones of the same scenario and target",
+    )
+    add(
+        "--seed",
+        type=_count,
+        default=0,
+        metavar="N",
+        env_var="LOCUST_SEED",
+        help="seed of everything random; 0: a new one, which is printed",
+    )
+    add(
+        "--fail-fast",
+        action="store_true",
+        env_var="LOCUST_FAIL_FAST",
+        help="stop at the first violation or failed run; the report is complete all the same",
+    )
+    add(
+        "--until-judged",
+        type=_seconds,
+        default=0.0,
+        metavar="MAX",
+        env_var="LOCUST_UNTIL_JUDGED",
+        help="stop as soon as every limit is decided, after MAX seconds at the latest; 0: off",
+    )
+    add(
+        "--max-runs",
+        type=_count,
+        default=0,
+        metavar="N",
+        env_var="LOCUST_MAX_RUNS",
+        help="stop after about N runs; 0: no bound",
+    )
+    add(
+        "--max-connections",
+        type=_count,
+        default=0,
+        metavar="N",
+        env_var="LOCUST_MAX_CONNECTIONS",
+        help="never have more than N users connected in a process; 0: no bound",
+    )
+    add(
+        "--header",
+        action="append",
+        default=[],
+        metavar="NAME=ENVVAR",
+        env_var="LOCUST_HEADER",
+        include_in_web_ui=False,
+        help="an extra header for HTTP and upgrade; its value is read from ENVVAR",
+    )
+    add(
+        "--ca",
+        default="",
+        metavar="FILE",
+        env_var="LOCUST_CA",
+        include_in_web_ui=False,
+        help="certificate authority of the target",
+    )
+    add(
+        "--revision",
+        default="",
+        metavar="TEXT",
+        env_var="LOCUST_REVISION",
+        include_in_web_ui=False,
+        help="the target's revision, where it does not say so itself",
+    )
+    add(
+        "--yes",
+        default="",
+        metavar="HOST",
+        env_var="LOCUST_YES",
+        include_in_web_ui=False,
+        help="allow this host although the environment does not list it",
+    )
+    add(
+        "--faults",
+        default="",
+        metavar="NAME[:RATE[:WHEN]],…",
+        env_var="LOCUST_FAULTS",
+        help="what the reference backend is to do wrong (python -m crosstalk.backend --list-faults)",
+    )
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e7:
+        raise ArgumentTypeError(f"expected seconds, 0 or more, got {text!r}")
+    return value
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise ArgumentTypeError(f"expected a whole number, 0 or more, got {text!r}")
+    return int(text)

@@ -1,0 +1,81 @@
+"""Processes end together: forked workers with their master, and nobody because of a stray signal."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+import gevent
+import psutil
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> bool:
+    """In a forked worker: end when the master does, however it ends. Returns whether this process was forked by Locust.
+
+    A parent check backs the kernel's signal up: the parent may have died between fork and here.
+    """
+    parent = os.getppid()
+    try:
+        forked = bool(psutil.Process(parent).cmdline() == psutil.Process().cmdline())
+    except psutil.Error:
+        forked = False
+    if forked:
+        if sys.platform == "linux":
+            ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        gevent.spawn(_watch_parent, parent)
+    return forked
+
+
+def _watch_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        gevent.sleep(1.0)
+    os._exit(1)
+
+
+def ignore_interrupt() -> None:
+    """Ctrl+C reaches the whole process group; a forked worker leaves it to its master."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def interrupt_main() -> None:
+    """Let SIGINT reach the main greenlet only.
+
+    By default it is raised in whichever greenlet happens to run: a user's, or the receiver's.
+    """
+    main = gevent.get_hub().parent
+
+    def interrupt() -> None:
+        main.throw(KeyboardInterrupt())
+
+    gevent.signal_handler(signal.SIGINT, lambda: gevent.get_hub().loop.run_callback(interrupt))
+
+
+def children_of(pid: int) -> list[psutil.Process]:
+    """Forked workers of this process: its children with its own command line."""
+    try:
+        me = psutil.Process(pid)
+        return [child for child in me.children() if child.cmdline() == me.cmdline()]
+    except psutil.Error:
+        return []
+
+
+def end_children(children: list[psutil.Process], *, patience_s: float = 5.0) -> None:
+    """Wait for forked workers to end by themselves, then end them. They are left for Locust to reap."""
+    deadline = patience_s
+    while deadline > 0 and any(_alive(child) for child in children):
+        gevent.sleep(0.05)
+        deadline -= 0.05
+    for child in children:
+        if _alive(child):
+            child.kill()
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False

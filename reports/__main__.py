@@ -1,0 +1,68 @@
+"""`python -m reports show DIR` and `python -m reports html DIR`.
+
+DIR is results/<id>, results/latest, or a record folder itself. Exit codes: 0 done (whatever the verdict is: that is
+in verdict.json), 1 the verdict could not be written, 2 misuse: no such folder, no record in it, unknown command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m reports", description="Pages made from the record of a load test.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="show | html")
+    show = commands.add_parser("show", help="print the closing summary")
+    html = commands.add_parser("html", help="make all reports again, from the record alone")
+    for command in (show, html):
+        command.add_argument("folder", type=Path, metavar="DIR", help="results/<id>, results/latest or a record folder")
+    html.add_argument(
+        "--step-summary", action="store_true", help="append summary.md to the file that GITHUB_STEP_SUMMARY names"
+    )
+    options = parser.parse_args(arguments)
+    from crosstalk.record.parts import RecordError
+
+    try:
+        return _show(options.folder) if options.command == "show" else _html(options.folder, options.step_summary)
+    except RecordError as error:
+        print(f"python -m reports: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"python -m reports: cannot write the reports: {error}", file=sys.stderr)
+        return 1
+
+
+def _html(folder: Path, step_summary: bool) -> int:
+    from reports.build import build
+
+    named = os.environ.get("GITHUB_STEP_SUMMARY") if step_summary else None
+    for problem in build(folder, step_summary=Path(named) if named else None):
+        print(f"reports: {problem}", file=sys.stderr)
+    return 0
+
+
+def _show(folder: Path) -> int:
+    from reports.material import Material, locate, open_record
+    from reports.redact import redact
+    from reports.terminal import closing
+    from reports.verdict import judged
+
+    found = locate(folder)
+    record = open_record(found)
+    verdict, tally = judged(record)
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    sys.stdout.write(redact(closing(Material(found, record, verdict, tally), colour=colour, shown_as=_named(folder))))
+    return 0
+
+
+def _named(folder: Path) -> str:
+    """The load test's folder as the person named it."""
+    text = str(folder).rstrip("/")
+    return text.removesuffix("/record") or text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

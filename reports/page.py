@@ -1,0 +1,93 @@
+"""`report.html`: one file that opens offline, on a telephone too, and says the same in grey."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from reports import (
+    numbers,
+    sections_first,
+    sections_isolation,
+    sections_limits,
+    sections_proof,
+    sections_runs,
+)
+from reports.markup import Html, element, escape, join, paragraph, section
+from reports.material import Material
+from reports.words import word
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+#: what lies beside the page
+BESIDE = ("verdict.json", "summary.md", "junit.xml", "plots/", "record/")
+
+
+def page(material: Material, drawn: dict[str, Html], problems: list[str]) -> str:
+    """The whole page. A section that cannot be made says so in its place and is added to `problems`."""
+    style = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+    title = f"{word(material.verdict)} · {material.load_test.get('scenario', 'load test')} · Crosstalk"
+    head = join(
+        [
+            Html('<meta charset="utf-8">'),
+            Html('<meta name="viewport" content="width=device-width, initial-scale=1">'),
+            # Nothing on this page may load or run anything, whatever a recorded frame contains.
+            element("meta", http_equiv="Content-Security-Policy", content=POLICY),
+            element("title", title),
+            element("style", Html(style)),
+        ],
+        "\n",
+    )
+    parts = [_guarded(name, make, problems) for name, make in _sections(material, drawn)]
+    body = [Html(f'<div class="bar {material.state}"></div>'), element("main", *parts), _footer(material)]
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n{join(body, chr(10))}\n</body>\n</html>\n'
+    )
+
+
+def _sections(material: Material, drawn: dict[str, Html]) -> list[tuple[str, Callable[[], Html]]]:
+    """In reading order. Violations stand right behind the first screen when there are any."""
+    found = bool(material.table("violations")["violation"].size)
+    violations = ("violations", lambda: sections_isolation.violations(material))
+    listed: list[tuple[str, Callable[[], Html]]] = [
+        ("header", lambda: sections_first.header(material)),
+        ("loosened", lambda: sections_first.loosened(material)),
+        ("verdict", lambda: sections_first.verdict(material)),
+        ("tiles", lambda: sections_first.tiles(material)),
+        ("phases", lambda: sections_first.phases(material)),
+        ("since", lambda: sections_first.since(material)),
+        *([violations] if found else []),
+        ("limits", lambda: sections_limits.limits(material)),
+        ("isolation", lambda: sections_isolation.channels(material)),
+        *([] if found else [violations]),
+        ("funnel", lambda: sections_runs.funnel(material)),
+        ("times", lambda: sections_runs.times(material, drawn)),
+        ("waterfalls", lambda: sections_runs.waterfalls(material, drawn)),
+        ("over time", lambda: sections_runs.over_time(material, drawn)),
+        ("failures", lambda: sections_runs.failures(material)),
+        ("connections", lambda: sections_proof.connections(material)),
+        ("reality", lambda: sections_proof.reality(material)),
+        ("generator", lambda: sections_proof.generator(material, drawn)),
+        ("provenance", lambda: sections_proof.provenance(material)),
+    ]
+    return listed
+
+
+def _guarded(name: str, make: Callable[[], Html], problems: list[str]) -> Html:
+    try:
+        return make()
+    except Exception as error:  # one section must not cost the others
+        problem = f"section {name!r} of report.html could not be made: {type(error).__name__}: {error}"
+        problems.append(problem)
+        return section(f"broken-{name.replace(' ', '-')}", name.capitalize(), paragraph(problem, class_="lead"))
+
+
+def _footer(material: Material) -> Html:
+    links = join([element("a", name, href=name) for name in BESIDE], " · ")
+    name = escape(material.folder.name)
+    again = element("code", f"python -m reports html results/{name}")
+    made = numbers.instant(material.load_test.get("ended_ns"))
+    return element(
+        "footer",
+        paragraph("Beside this page: ", links),
+        paragraph("Made from the record alone, the same bytes each time: ", again, f". The load test ended at {made}."),
+    )

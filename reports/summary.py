@@ -1,0 +1,148 @@
+"""`summary.md`: the verdict in a page of Markdown, for a pull request or a pipeline's own summary."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+from reports import evidence, numbers
+from reports.markup import printable
+from reports.material import Material
+from reports.words import (
+    JUDGEMENTS,
+    channel_claim,
+    judgement,
+    limit_state,
+    limit_text,
+    metric_text,
+    pass_rate,
+    since_lines,
+    value_text,
+    word,
+)
+
+SIGNS = {
+    "pass": "✅",
+    "fail": "❌",
+    "unknown": "❔",
+    "warn": "❔",
+    "not reached": "⚪",
+    "not exercised": "⚪",
+    "shown": "·",
+}
+VIOLATIONS_SHOWN = 5
+
+
+def summary(material: Material, problems: list[str]) -> str:
+    verdict = material.verdict
+    load_test = material.load_test
+    parts = [
+        f"# {SIGNS[material.state]} {word(verdict)} · {_text(load_test.get('scenario', 'load test'))}",
+        f"**{_text(verdict.get('sentence', ''))}**",
+        " · ".join(f"{name} {_told(judgement(verdict, name))}" for name in JUDGEMENTS),
+        *_bullets("LOOSENED since last time", since_lines(verdict, "loosened")),
+        _phases(verdict),
+        _limits(verdict),
+        _violations(material),
+        _isolation(verdict),
+        _since(verdict),
+        *_bullets("Problems while the reports were made", problems),
+        _beside(material),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _phases(verdict: dict[str, Any]) -> str:
+    rows = []
+    for phase in verdict.get("phases") or []:
+        passed, judged = pass_rate(phase, verdict)
+        rate = f"{passed} of {judged}" if judged else "nothing judged"
+        rows.append(
+            [
+                phase.get("priority"),
+                phase.get("name"),
+                _told(str(phase.get("verdict"))),
+                rate,
+                phase.get("at_risk") or "",
+            ]
+        )
+    return _table(["Priority", "Phase", "Verdict", "Limits passed", "At risk"], rows)
+
+
+def _limits(verdict: dict[str, Any]) -> str:
+    rows = []
+    for limit in verdict.get("limits") or []:
+        state = limit_state(limit)
+        if state in ("pass", "shown", "not reached"):
+            continue
+        told = {"warn": "❔ NOT JUDGED"}.get(state, _told(state))
+        promised, value = limit_text(limit, separator=","), value_text(limit, separator=",")
+        rows.append(
+            [told, limit["name"], f"{metric_text(limit)} {promised}", value, limit.get("n"), limit.get("reason") or ""]
+        )
+    table = _table(["State", "Limit", "Promised", "Value", "n", "Why"], rows)
+    return f"### Limits that failed or were not judged\n\n{table}" if rows else ""
+
+
+def _violations(material: Material) -> str:
+    found = evidence.ordered(material.table("violations"))
+    rows = [
+        [row["name"], row["channel"] or "", row["observer"], row["owner"], row["event_kind"], row["came"], row["count"]]
+        for row in found[:VIOLATIONS_SHOWN]
+    ]
+    if not rows:
+        return ""
+    more = (
+        f"\n\n{numbers.plural(len(found) - len(rows), 'more', 'more', separator=',')} in the report."
+        if len(found) > len(rows)
+        else ""
+    )
+    heads = ["Violation", "Channel", "Observer", "Owner", "Event", "Came", "Times"]
+    return f"### Violations\n\n{_table(heads, rows)}{more}"
+
+
+def _isolation(verdict: dict[str, Any]) -> str:
+    """One line: what may be claimed of each channel that is required, or of all where none is."""
+    listed = (verdict.get("isolation") or {}).get("channels") or []
+    said = [one for one in listed if one.get("required")] or listed
+    claims = [f"channel {one.get('channel')}: {channel_claim(one, separator=',')}" for one in said]
+    return f"Isolation: {'; '.join(claims)}." if claims else "Isolation: no channel was exercised."
+
+
+def _since(verdict: dict[str, Any]) -> str:
+    since = verdict.get("since") or {}
+    if not since.get("previous"):
+        return "No earlier record to compare with."
+    kinds = [f"{title} {', '.join(_text(x) for x in since_lines(verdict, key)) or 'none'}" for key, title in _SINCE]
+    return f"Since `{_text(since['previous'])}`: {'; '.join(kinds)}."
+
+
+_SINCE = (("fixed", "fixed:"), ("still", "still failing:"), ("new", "new:"))
+
+
+def _beside(material: Material) -> str:
+    return f"`results/{material.folder.name}/`: `report.html`, `verdict.json`, `junit.xml`, `plots/`, `record/`"
+
+
+def _bullets(title: str, lines: list[str]) -> list[str]:
+    return [f"### {title}\n\n" + "\n".join(f"- {_text(line)}" for line in lines)] if lines else []
+
+
+def _table(heads: list[str], rows: list[list[object]]) -> str:
+    if not rows:
+        return ""
+    lines: list[Sequence[object]] = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(_text(cell) for cell in line) + " |" for line in lines)
+
+
+def _told(state: str) -> str:
+    return f"{SIGNS.get(state, '')} {'not judged' if state == 'warn' else state}".strip()
+
+
+def _text(value: object) -> str:
+    """Text that cannot break out of a cell, nor become HTML or formatting."""
+    text = html.escape(printable(" ".join(str("" if value is None else value).split())), quote=False)
+    for sign in ("\\", "|", "`", "*", "_", "[", "]"):
+        text = text.replace(sign, f"\\{sign}")
+    return text

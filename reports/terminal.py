@@ -1,0 +1,157 @@
+"""The closing summary on the terminal: at most 24 lines of 100 columns, in colour only where someone looks."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from typing import Any
+
+from reports import numbers
+from reports.material import Material
+from reports.words import (
+    JUDGEMENTS,
+    channel_claim,
+    judgement,
+    limit_state,
+    limit_text,
+    metric_text,
+    pass_rate,
+    since_lines,
+    value_text,
+    word,
+)
+
+LINES = 24
+COLUMNS = 100
+#: lines that the limits may take
+LIMIT_LINES = 8
+COLOURS = {"pass": "32", "fail": "31", "unknown": "33", "warn": "33"}
+SIGNS = {
+    "pass": "ok",
+    "fail": "FAIL",
+    "unknown": "unknown",
+    "warn": "NOT JUDGED",
+    "not reached": "not reached",
+    "shown": "",
+}
+_ESCAPES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def closing(material: Material, *, colour: bool, shown_as: str) -> str:
+    """:param shown_as: the folder as the person named it, for the path of the report."""
+    verdict = material.verdict
+    painted = _Paint(colour)
+    lines = [painted(material.state, f"{word(verdict)}  ") + _test_name(material)]
+    lines += _wrapped(str(verdict.get("sentence", "")), most=4)
+    lines += [f"LOOSENED  {line.removeprefix('LOOSENED ')}" for line in since_lines(verdict, "loosened")[:2]]
+    judged = [painted(judgement(verdict, name), f"{name} {_told(judgement(verdict, name))}") for name in JUDGEMENTS]
+    lines += ["", "judged      " + "   ".join(judged), *_phases(verdict, painted)]
+    lines += _limits(verdict, painted)
+    lines += [*_isolation(verdict), _accounts(material), *_since(verdict), "", f"report      {shown_as}/report.html"]
+    return "\n".join(_fitted(line) for line in lines[:LINES]) + "\n"
+
+
+class _Paint:
+    def __init__(self, colour: bool) -> None:
+        self.colour = colour
+
+    def __call__(self, state: str, text: str) -> str:
+        code = COLOURS.get(state)
+        return f"\x1b[1;{code}m{text}\x1b[0m" if self.colour and code else text
+
+
+def _told(state: str) -> str:
+    return "NOT JUDGED" if state == "warn" else state
+
+
+def _test_name(material: Material) -> str:
+    load_test = material.load_test
+    said = [
+        load_test.get("scenario"),
+        load_test.get("environment"),
+        f"{numbers.count(load_test.get('users'), separator=',')} users",
+    ]
+    return " · ".join(str(part) for part in said if part)
+
+
+def _wrapped(text: str, *, most: int) -> list[str]:
+    lines = textwrap.wrap(_ESCAPES.sub("", text), COLUMNS)
+    if len(lines) > most:
+        lines = [*lines[: most - 1], lines[most - 1][: COLUMNS - 2] + " …"]
+    return lines
+
+
+def _phases(verdict: dict[str, Any], painted: _Paint) -> list[str]:
+    said = []
+    for phase in verdict.get("phases") or []:
+        passed, judged = pass_rate(phase, verdict)
+        state = str(phase.get("verdict"))
+        rate = f" {passed}/{judged}" if judged else ""
+        said.append(painted(state, f"{phase.get('name')} {state}{rate}"))
+    return ["phases      " + "   ".join(said)] if said else []
+
+
+def _limits(verdict: dict[str, Any], painted: _Paint) -> list[str]:
+    """What failed and what was not judged; then times that passed, as far as there is room."""
+    listed = verdict.get("limits") or []
+    bad = [one for one in listed if limit_state(one) in ("fail", "unknown", "warn")]
+    bad.sort(key=lambda one: ("fail", "unknown", "warn").index(limit_state(one)))
+    key = [one for one in listed if limit_state(one) == "pass" and str(one["metric"]).endswith("_ms")]
+    chosen = [*bad, *key][:LIMIT_LINES]
+    lines = [""] if chosen else []
+    for one in chosen:
+        state = limit_state(one)
+        promised = f"{metric_text(one)} {limit_text(one, separator=',')}"
+        value = f"{value_text(one, separator=',')}, n = {numbers.count(one.get('n'), separator=',')}"
+        value = value.replace("insufficient n, n =", "insufficient n =")
+        lines.append(
+            painted(state, f"{SIGNS.get(state, state):<11}") + f" {one['name'][:28]:<28} {promised[:36]:<36} {value}"
+        )
+    hidden = len(bad) - LIMIT_LINES
+    return [*lines, f"            and {hidden} more, in the report"] if hidden > 0 else lines
+
+
+def _isolation(verdict: dict[str, Any]) -> list[str]:
+    """One line: the channels in which something was seen, or the narrowest claim of those that are required."""
+    listed = (verdict.get("isolation") or {}).get("channels") or []
+    leaking = [one for one in listed if one.get("violations")]
+    required = [one for one in listed if one.get("required")] or listed
+    missed = [str(one.get("channel")) for one in required if one.get("verdict") == "not exercised"]
+    if leaking:
+        said = "; ".join(f"channel {one.get('channel')}: {channel_claim(one, separator=',')}" for one in leaking)
+    elif missed or not required:
+        said = f"not exercised: channel {', '.join(missed)}" if missed else "no channel was exercised"
+    else:
+        weakest = min(required, key=lambda one: int(one.get("opportunities") or 0))
+        said = f"{len(required)} channels; the least exercised, {weakest.get('channel')}: "
+        said += channel_claim(weakest, separator=",")
+    return [f"isolation   {said}"]
+
+
+def _accounts(material: Material) -> str:
+    measured = material.verdict.get("measurement") or {}
+    unaccounted = measured.get("unaccounted_events")
+    events = int(material.table("events")["n"].size)
+    recorded, lost = (numbers.count(n, separator=",") for n in (events, unaccounted))
+    said = f"events      {recorded} recorded, {lost} unaccounted"
+    causes = [str(cause) for cause in measured.get("causes") or []]
+    return f"{said}; {causes[0]}" if causes else said
+
+
+def _since(verdict: dict[str, Any]) -> list[str]:
+    since = verdict.get("since") or {}
+    if not since.get("previous"):
+        return []
+    said = ", ".join(
+        f"{len(since_lines(verdict, key))} {name}"
+        for key, name in (("fixed", "fixed"), ("still", "still failing"), ("new", "new"))
+    )
+    return [f"since       {since['previous']}: {said}"]
+
+
+def _fitted(line: str) -> str:
+    """At most `COLUMNS` signs that show; colours do not count."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", line)
+    if len(plain) <= COLUMNS:
+        return line.rstrip()
+    return plain[: COLUMNS - 1] + "…"
