@@ -382,6 +382,7 @@ class _Keeper:
             self._abort(load_test.readiness.reason, EXIT_NOT_READY)
             return
         print(f"crosstalk: {load_test.plan()}", flush=True)
+        load_test.arm()
         if reference is not None:
             reference.watch(self._on_target_death)
         if self.local:

@@ -63,6 +63,7 @@ class LoadTest:
     limits: Any = field(init=False)
     previous: dict[str, Any] | None = field(init=False)
     _evidence_asked: set[str] = field(default_factory=set)
+    _armed: bool = False
 
     def __post_init__(self) -> None:
         from crosstalk.checks.limits import parse_limits
@@ -81,13 +82,23 @@ class LoadTest:
     def take_batch(self, body: bytes) -> int:
         """A batch of a worker; returns the number to acknowledge (0: it was here before)."""
         number: int = self.collector.take(body)
+        self._maybe_end()
+        return number
+
+    def arm(self) -> None:
+        """The check before the load test is over: from now on there may be reasons to end."""
+        self._armed = True
+        self._maybe_end()
+
+    def _maybe_end(self) -> None:
         settings = self.settings
+        if not self._armed:
+            return
         bad_runs = sum(n for outcome, n in self.collector.outcomes.items() if outcome not in ("ok", "cut"))
         if settings.fail_fast and (self.collector.violations or bad_runs):
             self.end("--fail-fast: a violation" if self.collector.violations else "--fail-fast: a run failed")
         elif settings.max_runs and self.collector.rows["runs"] >= settings.max_runs:
             self.end(f"--max-runs {settings.max_runs}")
-        return number
 
     def end(self, reason: str) -> None:
         """End the load test early; the first reason counts."""

@@ -227,7 +227,7 @@ class Session:
             self._close = (self._close[0], self._close[1], self._close[2] or "us")
             self._connection.close()
         self._watch_over(final=True)
-        self._write_row("ready" if self._ready_ns else "failed")
+        self._write_row("ready" if self._ready_ns else "cut")
 
     # --- the way up -------------------------------------------------------------------------------------------------
 
@@ -385,7 +385,9 @@ class Session:
         self._sinks.record("runs", run.as_row(self._who()))
         end_ns = times.end_ns or clock.now_ns()
         error = "" if run.outcome in ("ok", "cut") else f"{run.outcome}: {run.signature}"
-        self._sinks.milestone("RUN", run.prompt.family, (end_ns - run.intended_ns) / 1e6, run.bytes_in, error)
+        if run.outcome != "cut":
+            time_ms = (end_ns - run.intended_ns) / 1e6
+            self._sinks.milestone("RUN", run.prompt.family, time_ms, run.bytes_in, error)
         self._watch_over()
 
     def _read_whole_text(self, run: LiveRun) -> None:

@@ -20,22 +20,26 @@ class ReportFailed(Exception):
     """The reports were not made; the text ends with what their process said last."""
 
 
-def publish(folder: Path, *, deadline_s: float = DEADLINE_S) -> dict[str, Any]:
+def publish(folder: Path, *, deadline_s: float = DEADLINE_S, show: bool = True) -> dict[str, Any]:
     """Make all reports of the load test in `folder` (`results/<id>` or its `record/`) and return its verdict.
 
     The work is done by a process of its own: drawing neither stalls the caller's loop nor takes it down. Where
     `GITHUB_STEP_SUMMARY` names a file, the summary is appended to it.
 
+    :param show: print the closing summary, in colour where standard output is a terminal and `NO_COLOR` is not set.
     :raises ReportFailed: when no verdict was written. Problems with single reports are printed and do not raise.
     """
-    command = [sys.executable, "-m", "reports", "html", "--step-summary", str(folder)]
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    options = ["--step-summary", *(["--show"] if show else []), *(["--colour"] if colour else [])]
+    command = [sys.executable, "-m", "reports", "html", *options, str(folder)]
     try:
         # A session of its own: Ctrl+C meant for the load test must not leave it without its reports.
         done = subprocess.run(
             command,
             env=_environment(),
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=deadline_s,
             start_new_session=True,
             check=False,
@@ -49,6 +53,7 @@ def publish(folder: Path, *, deadline_s: float = DEADLINE_S) -> dict[str, Any]:
     if done.returncode != 0:
         last = "\n".join(done.stderr.strip().splitlines()[-8:])
         raise ReportFailed(f"the reports ended with code {done.returncode}; make them again: {_again(folder)}\n{last}")
+    print(done.stdout, end="", flush=True)
     if done.stderr.strip():
         print(done.stderr.strip(), file=sys.stderr)
     return _verdict(folder)
@@ -57,8 +62,8 @@ def publish(folder: Path, *, deadline_s: float = DEADLINE_S) -> dict[str, Any]:
 def _environment() -> dict[str, str]:
     """This process's, with our packages importable whatever the working directory is."""
     root = str(Path(__file__).resolve().parent.parent)
-    inherited = os.environ.get("PYTHONPATH", "")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, inherited)))}
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))
+    return {**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"}
 
 
 def _verdict(folder: Path) -> dict[str, Any]:

@@ -22,40 +22,46 @@ def main(arguments: list[str] | None = None) -> int:
     html.add_argument(
         "--step-summary", action="store_true", help="append summary.md to the file that GITHUB_STEP_SUMMARY names"
     )
+    html.add_argument("--show", action="store_true", help="print the closing summary too")
+    for command in (show, html):
+        command.add_argument(
+            "--colour", action="store_true", help="in colour also where standard output is no terminal"
+        )
     options = parser.parse_args(arguments)
     from crosstalk.record.parts import RecordError
 
     try:
-        return _show(options.folder) if options.command == "show" else _html(options.folder, options.step_summary)
+        if options.command == "html":
+            _html(options.folder, options.step_summary)
+        if options.command == "show" or options.show:
+            _show(options.folder, colour=options.colour)
     except RecordError as error:
         print(f"python -m reports: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"python -m reports: cannot write the reports: {error}", file=sys.stderr)
         return 1
+    return 0
 
 
-def _html(folder: Path, step_summary: bool) -> int:
+def _html(folder: Path, step_summary: bool) -> None:
     from reports.build import build
 
     named = os.environ.get("GITHUB_STEP_SUMMARY") if step_summary else None
     for problem in build(folder, step_summary=Path(named) if named else None):
         print(f"reports: {problem}", file=sys.stderr)
-    return 0
 
 
-def _show(folder: Path) -> int:
-    from reports.material import Material, locate, open_record
+def _show(folder: Path, *, colour: bool) -> None:
+    from reports.build import judged
+    from reports.material import locate
     from reports.redact import redact
     from reports.terminal import closing
-    from reports.verdict import judged
 
-    found = locate(folder)
-    record = open_record(found)
-    verdict, tally = judged(record)
-    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    sys.stdout.write(redact(closing(Material(found, record, verdict, tally), colour=colour, shown_as=_named(folder))))
-    return 0
+    colour = colour or (sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
+    text = redact(closing(judged(locate(folder), []), colour=colour, shown_as=_named(folder)))
+    encoding = sys.stdout.encoding or "utf-8"  # a terminal that knows no "≤" gets a "?" and not an error
+    sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
 
 
 def _named(folder: Path) -> str:

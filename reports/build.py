@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 from crosstalk.checks.tally import Tally
-from crosstalk.record.parts import Record
 from reports import drawing, junit, page, sections_runs, summary, verdict
 from reports.drawing import Plot
 from reports.markup import Html
@@ -23,9 +22,8 @@ def build(folder: Path, *, step_summary: Path | None = None) -> list[str]:
     :raises RecordError: when there is no record; everything else is guarded.
     """
     folder = locate(folder)
-    record = open_record(folder)
     problems: list[str] = []
-    material = _judged(folder, record, problems)
+    material = judged(folder, problems)
     write(folder / "verdict.json", verdict.as_json(material.verdict))
     plots = _plots(material, problems)
     drawn = _drawn(plots, problems)
@@ -42,8 +40,12 @@ def build(folder: Path, *, step_summary: Path | None = None) -> list[str]:
     return problems
 
 
-def _judged(folder: Path, record: Record, problems: list[str]) -> Material:
-    """A verdict in any case: where judging itself fails it is unknown and says why."""
+def judged(folder: Path, problems: list[str]) -> Material:
+    """The record in `folder` and a verdict in any case: where judging itself fails it is unknown and says why.
+
+    :raises RecordError: when there is no record.
+    """
+    record = open_record(folder)
     try:
         said, tally = verdict.judged(record)
     except Exception as error:

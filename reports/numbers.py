@@ -15,6 +15,7 @@ COMMA = ","
 NONE = "–"
 NO_END = "no end"
 
+_UNITS = re.compile(r"(?<=\d) (?=%|ms\b|s\b)")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
@@ -95,5 +96,5 @@ def plural(number: int, one: str, many: str | None = None, *, separator: str = T
 
 
 def thin(prose: str) -> str:
-    """Prose with the page's separator in place of the terminal's comma."""
-    return _THOUSANDS.sub(THIN, prose)
+    """Prose with the page's separator in place of the terminal's comma, and figures kept with their units."""
+    return _UNITS.sub(THIN, _THOUSANDS.sub(THIN, prose))

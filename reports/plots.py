@@ -111,8 +111,17 @@ def _spread_row(axes: Axes, y: int, one: Spread, right: float) -> None:
 def _limit_mark(axes: Axes, y: int, limit: dict[str, Any], narrow: bool) -> None:
     value = float(limit["limit"])
     axes.plot([value] * 2, [y - 0.42, y + 0.42], color=VERMILLION, linewidth=1.3, linestyle=(0, (2.2, 1.2)))
-    text = f" {milliseconds(value)}" if narrow else f" {limit['statistic']} ≤ {milliseconds(value)}"
-    axes.annotate(text, (value, y + 0.28), ha="left", va="center", fontsize=7, color=VERMILLION)
+    text = milliseconds(value) if narrow else f"{limit['statistic']} ≤ {milliseconds(value)}"
+    axes.annotate(
+        text,
+        (value, y + 0.28),
+        ha="left",
+        va="center",
+        fontsize=7,
+        color=VERMILLION,
+        xytext=(3, 0),
+        textcoords="offset points",
+    )
 
 
 def waterfall(which: str, runs: Columns, row: int, events: Columns) -> Plot:
@@ -182,48 +191,36 @@ def over_time(runs: Columns, health: Columns, started_ns: int) -> Plot:
 
     def draw(figure: Figure, narrow: bool) -> None:
         above, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
-        drawing.bare(above, grid="both")
-        drawing.bare(below, grid="both")
-        ended = runs["end_ns"] != MISSING
-        took = np.where(ended, (runs["end_ns"] - runs["intended_ns"]) / MS, np.nan)
-        top = float(np.nanmax(took)) * 1.12 if ended.any() else 1000.0
-        at = (runs["sent_ns"] - started_ns) / 1e9
-        for outcome, (colour, marker) in OUTCOME_MARKS.items():
-            mine, label = _thinned(np.flatnonzero(runs["outcome"] == outcome), spoken(outcome))
-            if mine.size:
-                y = np.where(ended[mine], took[mine], top)
-                above.scatter(
-                    at[mine],
-                    y,
-                    s=13 if outcome == "ok" else 26,
-                    c=colour,
-                    marker=marker,
-                    linewidths=0.9 if marker == "|" else 0,
-                    alpha=0.8,
-                    label=label,
-                )
-        above.set_ylim(0, top * 1.06)
+        for axes, title in ((above, "response time (no end: at the upper edge)"), (below, "users")):
+            drawing.bare(axes, grid="both")
+            axes.set_title(title, fontsize=LABEL, color=MUTED, loc="left")
+        _dots(above, runs, started_ns)
         above.yaxis.set_major_formatter(drawing.time_label)
-        above.set_title("response time (no end: at the upper edge)", fontsize=LABEL, color=MUTED, loc="left")
-        above.legend(
-            loc="lower left",
-            bbox_to_anchor=(0, -0.22 if narrow else -0.2),
-            ncols=3 if narrow else 7,
-            fontsize=7.5,
-            frameon=False,
-            labelcolor=INK,
-            handletextpad=0.1,
-            columnspacing=1.2,
-            borderpad=0,
-        )
+        place = {"loc": "lower left", "bbox_to_anchor": (0, -0.22 if narrow else -0.2), "ncols": 3 if narrow else 7}
+        look = {"fontsize": 7.5, "frameon": False, "labelcolor": INK, "handletextpad": 0.1, "columnspacing": 1.2}
+        above.legend(borderpad=0, **place, **look)
         when, users = figures.users_over_time(health)
         below.step((when - started_ns) / 1e9, users, where="post", color=INK, linewidth=1.4)
         below.set_ylim(0, max(int(users.max(initial=1)), 1) * 1.15)
         below.yaxis.set_major_locator(_few_ticks(True))
-        below.set_title("users", fontsize=LABEL, color=MUTED, loc="left")
         below.xaxis.set_major_formatter(lambda x, _: f"{x:g} s")
 
     return Plot("over_time", "Response time of each run, and how many users there were", draw, (4.0, 3.9))
+
+
+def _dots(axes: Axes, runs: Columns, started_ns: int) -> None:
+    """A dot a run, by outcome; runs without an end stand at the upper edge."""
+    ended = runs["end_ns"] != MISSING
+    took = np.where(ended, (runs["end_ns"] - runs["intended_ns"]) / MS, np.nan)
+    top = float(np.nanmax(took)) * 1.12 if ended.any() else 1000.0
+    at = (runs["sent_ns"] - started_ns) / 1e9
+    for outcome, (colour, marker) in OUTCOME_MARKS.items():
+        mine, label = _thinned(np.flatnonzero(runs["outcome"] == outcome), spoken(outcome))
+        if mine.size:
+            y = np.where(ended[mine], took[mine], top)
+            size, line = 13 if outcome == "ok" else 26, 0.9 if marker == "|" else 0
+            axes.scatter(at[mine], y, s=size, c=colour, marker=marker, linewidths=line, alpha=0.8, label=label)
+    axes.set_ylim(0, top * 1.06)
 
 
 def _thinned(rows: np.ndarray, name: str) -> tuple[np.ndarray, str]:

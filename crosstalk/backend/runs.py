@@ -1,7 +1,5 @@
-"""One run: it walks the steps of its plan on timers of the event loop, one timer at a time and no task.
-
-A timer costs a third of a task that sleeps, and a cancelled run is a cancelled timer.
-"""
+"""One run: it walks the steps of its plan on timers of the event loop, one at a time. It has no task: a cancelled run
+is a cancelled timer."""
 
 from __future__ import annotations
 

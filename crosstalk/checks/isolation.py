@@ -198,7 +198,8 @@ class Observer:
         own = int(place is not None or (event.user_id != "" and self._owner_of_user(event.user_id) is None))
         for channel in (20,) if side else (1, 2, 3):
             self._exposures.observe(channel, own_live=self.runs_live)
-            if channel != 2:
+            # pongs and heartbeats name nobody: they are looked at, but prove nothing
+            if channel != 2 and (event.run_id or event.user_id):
                 self._exposures.control(channel, expected=1, seen=own)
         if place is not None and place.ended:
             return 17

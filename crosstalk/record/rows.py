@@ -30,7 +30,7 @@ TABLES: dict[str, dict[str, str]] = {
         "upgraded_ns": "int?",  # HTTP 101 in hand
         "ready_ns": "int?",  # welcome in hand
         "ended_ns": "int?",
-        "outcome": "str",  # ready | refused | failed   (of the way up to ready)
+        "outcome": "str",  # ready | refused | failed | cut (stopped by us), of the way up to ready
         "stage": "str",  # where it ended: resolve connect tls upgrade authenticate ready open
         "http_status": "int?",  # of the upgrade's answer
         "close_code": "int?",  # as received; 1006 when the transport died without a close frame

@@ -139,6 +139,16 @@ def test_show_prints_the_summary_without_colour_into_a_pipe(leaking: Path) -> No
     assert len(ended.stdout.splitlines()) <= 24
 
 
+def test_show_survives_a_terminal_that_knows_few_signs(leaking: Path) -> None:
+    ended = run("show", str(leaking), PYTHONIOENCODING="ascii")
+    assert ended.returncode == 0
+    assert "p95 of service_time ? 2,000 ms" in ended.stdout
+
+
+def test_colour_can_be_asked_for(leaking: Path) -> None:
+    assert "\x1b[1;31mHOLD" in run("show", "--colour", str(leaking)).stdout
+
+
 def test_publish_returns_the_verdict_and_appends_the_summary(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,7 +164,9 @@ def test_publish_returns_the_verdict_and_appends_the_summary(
     assert JWT not in text
     assert run("html", str(folder), GITHUB_STEP_SUMMARY=str(steps)).returncode == 0
     assert steps.read_text() == text  # a rebuild adds nothing
-    assert capsys.readouterr().err == ""
+    said = capsys.readouterr()
+    assert said.out.startswith("HOLD")
+    assert said.err == ""
 
 
 def test_publish_says_what_went_wrong(tmp_path: Path) -> None:

@@ -26,9 +26,11 @@ def test_a_share_below_one_never_reads_as_all(value: float) -> None:
 
 
 def test_thousands_are_separated_by_a_narrow_space_on_pages() -> None:
+    assert numbers.thin("0.26 % of 843 ms in 2 s") == "0.26\u202f% of 843\u202fms in 2\u202fs"
     assert numbers.count(1234567) == "1\u202f234\u202f567"
     assert (
-        numbers.thin("12,400 events, limit 2,000 ms, a, b, 1,2") == "12\u202f400 events, limit 2\u202f000 ms, a, b, 1,2"
+        numbers.thin("12,400 events, limit 2,000 ms, a, b, 1,2")
+        == "12\u202f400 events, limit 2\u202f000\u202fms, a, b, 1,2"
     )
 
 

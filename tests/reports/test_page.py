@@ -65,7 +65,7 @@ def test_figures_of_the_first_screen(sections: Sections) -> None:
 def test_loosened_stands_above_the_verdict(sections: Sections) -> None:
     first = sections(previous=PREVIOUS)["first"]
     assert first.index("LOOSENED") < first.index("SHIP")
-    assert "p95 of service_time: 900 → 2\u202f000 ms" in first
+    assert "p95 of service_time: 900 → 2\u202f000\u202fms" in first
     assert "LOOSENED" not in sections()["first"]
 
 
