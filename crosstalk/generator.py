@@ -22,9 +22,11 @@ from crosstalk.config import ConfigError, Settings, http_url, secret_names, sock
 from crosstalk.connection import Inbox
 from crosstalk.health import Health
 from crosstalk.http import HttpClient
+from crosstalk.person import Person
 from crosstalk.record.batch import Outbox, row
 from crosstalk.record.rows import Row
-from crosstalk.session import Counters, NotReady, Person, Session, Sinks, Terms
+from crosstalk.session import NotReady, Session
+from crosstalk.terms import Counters, Sinks, Terms
 
 #: rows wait at most this long before they are handed over
 FLUSH_EVERY_S = 0.5

@@ -277,8 +277,8 @@ class _Keeper:
 
     def on_quit(self, **_: object) -> None:
         """Locust has printed its tables: ours come last, where they are seen."""
-        if self.verdict is not None and self.verdict.get("closing"):
-            print(self.verdict["closing"], flush=True)
+        if self.environment.parsed_options.headless and self.verdict is not None and self.verdict.get("closing"):
+            print("\n" + self.verdict["closing"], flush=True)
 
     # --- messages of workers ----------------------------------------------------------------------------------------
 
@@ -491,6 +491,8 @@ class _Keeper:
         except Exception as error:
             print(f"crosstalk: no reports: {error}", file=sys.stderr, flush=True)
             return EXIT_UNKNOWN
+        if not self.environment.parsed_options.headless and self.verdict.get("closing"):
+            print("\n" + self.verdict["closing"], flush=True)  # the web UI stays: this is the end of this load test
         return int(self.verdict["exit_code"])
 
     def _collect_from_workers(self, load_test: LoadTest) -> None:

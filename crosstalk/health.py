@@ -12,7 +12,7 @@ from crosstalk.clock import clock
 from crosstalk.connection import Inbox
 from crosstalk.record.batch import row
 from crosstalk.record.rows import Row
-from crosstalk.session import Counters
+from crosstalk.terms import Counters
 
 TICK_S = 0.05
 ROW_EVERY_S = 1.0

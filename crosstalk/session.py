@@ -6,24 +6,17 @@ it knows in which order to ask. Users (and tools) call `open`, `ask`, `close`; t
 
 from __future__ import annotations
 
-import random
-import ssl
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from statistics import median
-
 from gevent.event import Event as Flag
 
-from crosstalk.checks.canary import Keyring, Site
-from crosstalk.checks.isolation import Exposures, Observer, run_id, thread_id
-from crosstalk.checks.run import RunCheck
-from crosstalk.checks.violation import DELIVERY, HARNESS, IDENTITY, Violation, delivery
+from crosstalk.checks.isolation import Exposures
+from crosstalk.checks.run import Step
+from crosstalk.checks.violation import HARNESS, IDENTITY, Violation, delivery
 from crosstalk.clock import clock
 from crosstalk.connection import Arrival, ConnectFailed, Connection, Endpoint, HarnessError, Inbox, Lost
-from crosstalk.live_run import BODY_MAX, LiveRun, Prompt, Thread
-from crosstalk.record.batch import row
-from crosstalk.record.rows import Row
-from crosstalk.wire.dialect import Dialect, Turn
+from crosstalk.live_run import LiveRun, Prompt, Thread
+from crosstalk.notes import Closing, Notes, Progress
+from crosstalk.person import Person
+from crosstalk.terms import Counters, Sinks, Terms
 from crosstalk.wire.event import RUN_KINDS, Event, Kind
 from crosstalk.wire.redact import redact
 from crosstalk.wire.rfc6455 import Broken, Close, Message, Opcode
@@ -36,64 +29,6 @@ STRAGGLERS_S = 0.5
 LATE_WATCH_S = 5.0
 #: ended runs whose frames are still at hand, should another user see what belongs to them
 RUNS_HELD = 16
-
-
-@dataclass(slots=True)
-class Counters:
-    """Events of this process, counted at three places that must agree (conservation)."""
-
-    received: int = 0
-    checked: int = 0
-    recorded: int = 0
-    schedule_lag_max_ns: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Sinks:
-    """Where observations go.
-
-    `record(table, row)`: into the record. `milestone(kind, name, time_ms, size_bytes, error)`: Locust's request event.
-    """
-
-    record: Callable[[str, Row], None]
-    milestone: Callable[[str, str, float | None, int, str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What holds for every session of a load test."""
-
-    dialect: Dialect
-    socket_url: str
-    transport: str  # header | subprotocol | query | message
-    headers: Mapping[str, str]
-    tls: ssl.SSLContext | None
-    connect_timeout_s: float
-    agent_timeout_s: float
-    nonce_required: bool
-    keep_text: bool
-    worker: str
-
-
-@dataclass(slots=True)
-class Person:
-    """What outlives a connection: an account's eyes, its runs and threads."""
-
-    name: str
-    number: int
-    user_class: str
-    observer: Observer
-    keyring: Keyring
-    rng: random.Random
-    ordinal: int = 0
-    connections: int = 0
-    runs: dict[str, LiveRun] = field(default_factory=dict)
-
-    def new_thread(self) -> Thread:
-        ordinal = self.ordinal + 1
-        self.observer.plant(ordinal=ordinal, site=Site.THREAD)
-        self.observer.forget_before(ordinal)
-        return Thread(thread_id(self.keyring, owner=self.number, ordinal=ordinal), ordinal)
 
 
 class NotReady(Exception):
@@ -120,36 +55,31 @@ class Session:
         self._sinks = sinks
         self._counters = counters
         self._exposures = exposures
-        self._purpose = purpose
         person.connections += 1
         self.name = f"{terms.worker}-{person.name}-c{person.connections}"
         self._trace_id = f"{person.rng.getrandbits(128):032x}"
+        self._notes = Notes(
+            terms=terms, sinks=sinks, counters=counters, account=person.name, user_class=person.user_class,
+            connection=self.name, trace_id=self._trace_id, purpose=purpose,
+        )  # fmt: skip
         self._connection = Connection(self._endpoint(), inbox, self._take)
+        self._progress = Progress()
+        self._closing = Closing()
         self._welcome = Flag()
         self._ended = Flag()
         self._acks: dict[str, Flag] = {}
-        self._pongs: list[int] = []
         self._ping_sent_ns: int | None = None
         self._ponged = Flag()
-        self._ready_ns: int | None = None
-        self._ended_ns: int | None = None
-        self._stage = "connect"
-        self._identity = "unknown"
-        self._identity_seen = ""
         self._rejection = ""
-        self._close: tuple[int | None, str, str] = (None, "", "")  # code, reason, closed by
-        self._events_in = 0
-        self._http_status: int | None = None
-        self._error = ""
-        self._violations: dict[tuple[str, ...], int] = {}
         self._slowest_ns = 0
-        self._written = False
 
     # --- what users call --------------------------------------------------------------------------------------------
 
     @property
     def is_ready(self) -> bool:
-        return self._ready_ns is not None and not self._ended.is_set() and self._identity != "mismatch"
+        return (
+            self._progress.ready_ns is not None and not self._ended.is_set() and self._progress.identity != "mismatch"
+        )
 
     def open(self) -> None:
         """Connect, authenticate, wait until ready, and make sure that the peer means this person.
@@ -159,14 +89,18 @@ class Session:
         try:
             self._connection.open()
         except ConnectFailed as failed:
-            self._stage, self._error, self._http_status = failed.stage, failed.reason, failed.http_status
+            self._progress.stage, self._progress.error, self._progress.http_status = (
+                failed.stage,
+                failed.reason,
+                failed.http_status,
+            )
             self._fail(failed.stage, failed.reason)
-        self._stage = "authenticate"
+        self._progress.stage = "authenticate"
         if self._dialect.ready_by == "upgrade":
             self._set_ready(self._connection.times.upgraded_ns or clock.now_ns())
         else:
             self._wait_for_welcome()
-        self._stage = "open"
+        self._progress.stage = "open"
         self._prove_identity()
         for _ in range(3):
             self.ping()
@@ -176,7 +110,7 @@ class Session:
 
         :param intended_ns: when the arrival process wanted this turn; None: now.
         """
-        run, frame = self._prepare(prompt, thread, intended_ns, warm_up)
+        run, frame = self._person.prepare(prompt, thread, self._dialect, intended_ns=intended_ns, warm_up=warm_up)
         self._person.runs[run.run_id] = run
         self._person.observer.run_started()
         ended_by = "cut"
@@ -218,16 +152,16 @@ class Session:
         run = self._person.runs.get(wanted_run)
         if run is None:
             return False
-        self._keep_frames(run, why)
+        self._notes.frames(run, why)
         return True
 
     def close(self) -> None:
         """Say goodbye and write the connection's row."""
         if self._connection.is_open:
-            self._close = (self._close[0], self._close[1], self._close[2] or "us")
+            self._closing.by = self._closing.by or "us"
             self._connection.close()
         self._watch_over(final=True)
-        self._write_row("ready" if self._ready_ns else "cut")
+        self._write("ready" if self._progress.ready_ns else "cut")
 
     # --- the way up -------------------------------------------------------------------------------------------------
 
@@ -252,13 +186,13 @@ class Session:
         self._welcome.wait(self._terms.connect_timeout_s)
         if self._rejection:
             self._fail("authenticate", self._rejection, refused=True)
-        if self._ready_ns is None:
-            code, reason, _ = self._close
+        if self._progress.ready_ns is None:
+            code, reason = self._closing.code, self._closing.reason
             came = f"close {code} {reason}".strip() if code else f"nothing within {self._terms.connect_timeout_s:g} s"
             self._fail("ready", f"expected a welcome, got {came}", refused=code == 1008)
 
     def _set_ready(self, at_ns: int) -> None:
-        self._ready_ns = at_ns
+        self._progress.ready_ns = at_ns
         self._welcome.set()
 
     def _prove_identity(self) -> None:
@@ -279,73 +213,31 @@ class Session:
             if flag.wait(PROBE_TIMEOUT_S) and not self._ended.is_set():
                 answered.append(n)
                 break
-        if self._identity == "mismatch":
+        if self._progress.identity == "mismatch":
             self._fail(
-                "ready", f"the socket carries {self._identity_seen!r}, not {self._person.name!r}", wrong_identity=True
+                "ready",
+                f"the socket carries {self._progress.identity_seen!r}, not {self._person.name!r}",
+                wrong_identity=True,
             )
         if answered == [2] and not self._acks[f"probe-1-{self._trace_id[:8]}"].is_set():
             came = (
                 f"the first frame after the welcome was lost; the same frame {PROBE_TIMEOUT_S:g} s later was answered"
             )
-            self._violate(
+            self._notes.violation(
                 delivery("lost_before_ready", expected="an answer to every frame after the welcome", came=came)
             )
 
     def _fail(self, stage: str, reason: str, *, refused: bool = False, wrong_identity: bool = False) -> None:
-        self._stage, self._error = stage, reason
+        self._progress.stage, self._progress.error = stage, reason
         if self._connection.is_open:
-            self._close = (self._close[0], self._close[1], self._close[2] or "us")
+            self._closing.by = self._closing.by or "us"
             self._connection.close(timeout_s=0.5)
-        refused = refused or self._http_status in (401, 403)
+        refused = refused or self._progress.http_status in (401, 403)
         outcome = "ready" if wrong_identity else "refused" if refused else "failed"
-        self._write_row(outcome)
+        self._write(outcome)
         raise NotReady(stage, reason, wrong_identity=wrong_identity)
 
     # --- a turn -----------------------------------------------------------------------------------------------------
-
-    def _prepare(self, prompt: Prompt, thread: Thread, intended_ns: int | None, warm_up: bool) -> tuple[LiveRun, str]:
-        person, observer = self._person, self._person.observer
-        person.ordinal += 1
-        thread.turns += 1
-        ordinal = person.ordinal
-        site = Site.CONTEXT if prompt.reference == "context" else Site.PROMPT
-        nonce = observer.plant(ordinal=ordinal, site=site)
-        planted = {nonce.encode()}
-        observer.plant(ordinal=ordinal, site=Site.RUN)
-        message_id = "msg-" + observer.plant(ordinal=ordinal, site=Site.MESSAGE)
-        observer.phantom(ordinal)
-        context: dict[str, str] = {}
-        text = prompt.text
-        if site is Site.CONTEXT:
-            context["reference"] = nonce
-        else:
-            text = f"{text.rstrip()} Please repeat this reference: {nonce}"
-        trace_id = f"{person.rng.getrandbits(128):032x}"
-        run = LiveRun(
-            run_id=run_id(person.keyring, owner=person.number, ordinal=ordinal),
-            ordinal=ordinal,
-            thread=thread,
-            turn=thread.turns,
-            prompt=prompt,
-            check=RunCheck(self._dialect.lifecycle, prompt.expects),
-            trace_id=trace_id,
-            intended_ns=intended_ns or 0,
-            warm_up=warm_up,
-            planted=frozenset(planted),
-            nonce=nonce.encode(),
-        )
-        frame = self._dialect.prompt(
-            Turn(
-                text=text,
-                user_id=person.name,
-                thread_id=thread.thread_id,
-                run_id=run.run_id,
-                message_id=message_id,
-                context=context,
-                traceparent=f"00-{trace_id}-{person.rng.getrandbits(64):016x}-01",
-            )
-        )
-        return run, frame
 
     def _await_end(self, run: LiveRun) -> str:
         """Wait for the run's end, and say what ended the wait."""
@@ -365,24 +257,24 @@ class Session:
         if ended_by in ("end", "timeout"):
             self._read_whole_text(run)
             for violation in run.check.conclude():
-                self._violate(violation, run)
+                self._notes.violation(violation, run)
         run.decide(
             ended_by=ended_by,
             peer=self._connection.peer,
-            probe_time_min_ns=min(self._pongs, default=None),
+            probe_time_min_ns=min(self._progress.pongs_ns, default=None),
             nonce_required=self._terms.nonce_required,
         )
         if "not_real" in run.violated:
-            self._violate(delivery("not_real", expected="proof that the run happened", came=run.signature), run)
+            self._notes.violation(delivery("not_real", expected="proof that the run happened", came=run.signature), run)
         times = run.check.times
         if run.check.end_kind is Kind.COMPLETED:
             self._exposures.control(2, expected=len(run.planted), seen=len(run.planted & run.seen))
             self._slowest_ns = max(self._slowest_ns, (times.end_ns or 0) - run.sent_ns)
         if run.outcome not in ("ok", "cut"):
-            self._keep_frames(run, "failure")
+            self._notes.frames(run, "failure")
         if run.ordinal % 25 == 1:
-            self._keep_frames(run, "sample")
-        self._sinks.record("runs", run.as_row(self._who()))
+            self._notes.frames(run, "sample")
+        self._sinks.record("runs", run.as_row(self._notes.who))
         end_ns = times.end_ns or clock.now_ns()
         error = "" if run.outcome in ("ok", "cut") else f"{run.outcome}: {run.signature}"
         if run.outcome != "cut":
@@ -397,7 +289,7 @@ class Session:
             event = Event(Kind.CHUNK, run_id=run.run_id, user_id=self._person.name)
             for violation in self._person.observer.inspect(text, event, run.place, seen=run.seen, whole_text=True):
                 if violation.came not in run.said:
-                    self._violate(violation, run, text)
+                    self._notes.violation(violation, run, text)
 
     def _watch_over(self, *, final: bool = False) -> None:
         """Let go of runs that were watched long enough after their end (channel 17)."""
@@ -428,7 +320,9 @@ class Session:
                 self._pong(arrival)
             return
         if isinstance(message, HarnessError):
-            self._violate(Violation(HARNESS, "harness_error", expected="a working receive path", came=message.reason))
+            self._notes.violation(
+                Violation(HARNESS, "harness_error", expected="a working receive path", came=message.reason)
+            )
             return
         self._end(message, arrival)
 
@@ -443,30 +337,34 @@ class Session:
 
     def _run_event(self, event: Event, frame: bytes, size: int, arrival: Arrival) -> None:
         self._counters.received += 1
-        self._events_in += 1
+        self._progress.events_in += 1
         run = self._run_of(event)
         place = run.place if run else None
         found = self._person.observer.inspect(frame, event, place, seen=run.seen if run else None)
         if run is None:
-            self._record_event(event, None, size, arrival, None, None, None)
+            self._notes.event(event, None, Step(), size_bytes=size, arrival=arrival)
         else:
-            before_end = not run.check.ended
-            step = run.check.advance(event, arrival.arrived_ns)
-            run.events += 1
-            run.bytes_in += size
-            run.accepted_ns = run.accepted_ns or arrival.arrived_ns
-            run.keep_frame("in", event.kind, arrived_ns=arrival.arrived_ns, received_ns=arrival.received_ns, body=frame)
-            self._record_event(event, run, size, arrival, step.gap_ns, step.chunk_gap_ns, step.tool_time_ns)
-            if before_end:
-                self._milestone(event, run, arrival, size)
-            for violation in step.violations:
-                self._violate(violation, run, frame, arrival)
-            run.moved.set()
-            if run.check.ended:
-                run.done.set()
+            self._advance(run, event, frame, size, arrival)
         for violation in found:
-            self._violate(violation, run, frame, arrival)
+            self._notes.violation(violation, run, frame, arrival)
         self._counters.checked += 1
+
+    def _advance(self, run: LiveRun, event: Event, frame: bytes, size: int, arrival: Arrival) -> None:
+        before_end = not run.check.ended
+        step = run.check.advance(event, arrival.arrived_ns)
+        run.events += 1
+        run.bytes_in += size
+        run.accepted_ns = run.accepted_ns or arrival.arrived_ns
+        run.keep_frame("in", event.kind, arrived_ns=arrival.arrived_ns, received_ns=arrival.received_ns, body=frame)
+        self._notes.event(event, run, step, size_bytes=size, arrival=arrival)
+        if before_end and (event.kind is not Kind.CHUNK or run.check.counts.chunks == 1):
+            name = "first chunk" if event.kind is Kind.CHUNK else str(event.kind)
+            self._sinks.milestone("EVENT", name, (arrival.arrived_ns - run.sent_ns) / 1e6, size, "")
+        for violation in step.violations:
+            self._notes.violation(violation, run, frame, arrival)
+        run.moved.set()
+        if run.check.ended:
+            run.done.set()
 
     def _run_of(self, event: Event) -> LiveRun | None:
         runs = self._person.runs
@@ -497,7 +395,7 @@ class Session:
         elif event.kind is Kind.MALFORMED:
             self._malformed(event, frame, arrival)
         for violation in found:
-            self._violate(violation, None, frame, arrival)
+            self._notes.violation(violation, None, frame, arrival)
 
     def _name_seen(self, user_id: str, *, full: bool) -> None:
         """Compare the name that the peer uses with the token's subject."""
@@ -506,11 +404,11 @@ class Session:
         subject, shown = self._person.name, user_id.removesuffix("...")
         right = subject == shown or (not full and subject.startswith(shown) and bool(shown))
         if not right:
-            self._identity, self._identity_seen = "mismatch", user_id
+            self._progress.identity, self._progress.identity_seen = "mismatch", user_id
             came = f"a socket that carries {user_id}"
-            self._violate(Violation(IDENTITY, "wrong_identity", expected=f"a socket of {subject}", came=came))
-        elif self._identity in ("unknown", "prefix"):
-            self._identity, self._identity_seen = "full" if subject == user_id else "prefix", user_id
+            self._notes.violation(Violation(IDENTITY, "wrong_identity", expected=f"a socket of {subject}", came=came))
+        elif self._progress.identity in ("unknown", "prefix"):
+            self._progress.identity, self._progress.identity_seen = "full" if subject == user_id else "prefix", user_id
 
     def _refuse(self, event: Event) -> None:
         run = self._run_of(event)
@@ -524,200 +422,35 @@ class Session:
         if run is not None:
             run.check.counts.malformed += 1
             run.bytes_in += len(frame)
-        self._violate(
+        self._notes.violation(
             delivery("malformed", expected="a frame that can be decoded", came=event.text), run, frame, arrival
         )
 
     def _pong(self, arrival: Arrival) -> None:
         if self._ping_sent_ns is not None:
-            self._pongs.append(max(arrival.arrived_ns - self._ping_sent_ns, 0))
+            self._progress.pongs_ns.append(max(arrival.arrived_ns - self._ping_sent_ns, 0))
             self._ping_sent_ns = None
             self._ponged.set()
 
     def _end(self, message: Close | Broken | Lost, arrival: Arrival) -> None:
-        self._ended_ns = arrival.arrived_ns
-        closed_by = self._close[2]
+        closed_by = self._closing.by
         if isinstance(message, Lost):
-            self._close = (1006, message.reason, closed_by or "transport")
+            self._closing = Closing(1006, message.reason, closed_by or "transport", arrival.arrived_ns)
         else:
-            self._close = (message.code, redact(message.reason), closed_by or "peer")
+            self._closing = Closing(message.code, redact(message.reason), closed_by or "peer", arrival.arrived_ns)
         self._ended.set()
         if isinstance(message, Broken):
-            self._violate(delivery("malformed", expected="frames that follow RFC 6455", came=message.reason))
-        if self._close[0] == 1011:
-            came = f"close 1011 {self._close[1]}".strip()
-            self._violate(delivery("close_1011", expected="a connection that stays open", came=came))
+            self._notes.violation(delivery("malformed", expected="frames that follow RFC 6455", came=message.reason))
+        if self._closing.code == 1011:
+            came = f"close 1011 {self._closing.reason}".strip()
+            self._notes.violation(delivery("close_1011", expected="a connection that stays open", came=came))
         for run in self._person.runs.values():
             if not run.outcome:
                 run.done.set()
         for flag in (self._welcome, self._ponged, *self._acks.values()):
             flag.set()
-        if closed_by != "us" and self._ready_ns is not None:
-            self._write_row("ready")
+        if closed_by != "us" and self._progress.ready_ns is not None:
+            self._write("ready")
 
-    # --- what is written --------------------------------------------------------------------------------------------
-
-    def _who(self) -> dict[str, str]:
-        person = self._person
-        return {
-            "worker": self._terms.worker,
-            "connection": self.name,
-            "account": person.name,
-            "user_class": person.user_class,
-        }
-
-    def _record_event(
-        self,
-        event: Event,
-        run: LiveRun | None,
-        size: int,
-        arrival: Arrival,
-        gap_ns: int | None,
-        chunk_gap_ns: int | None,
-        tool_time_ns: int | None,
-    ) -> None:
-        # in the order of the table's columns: this is the one row that is written for every event
-        self._sinks.record(
-            "events",
-            (
-                self._terms.worker,
-                run.run_id if run else event.run_id,
-                self.name,
-                self._person.name,
-                run.events if run else 0,
-                str(event.kind),
-                event.agent,
-                event.tool,
-                run.intended_ns if run else arrival.received_ns,
-                run.sent_ns if run else arrival.received_ns,
-                arrival.arrived_ns,
-                arrival.received_ns,
-                arrival.exact,
-                gap_ns,
-                chunk_gap_ns,
-                tool_time_ns,
-                size,
-            ),
-        )
-        self._counters.recorded += 1
-
-    def _milestone(self, event: Event, run: LiveRun, arrival: Arrival, size: int) -> None:
-        if event.kind is not Kind.CHUNK or run.check.counts.chunks == 1:
-            name = "first chunk" if event.kind is Kind.CHUNK else str(event.kind)
-            self._sinks.milestone("EVENT", name, (arrival.arrived_ns - run.sent_ns) / 1e6, size, "")
-
-    def _violate(
-        self, violation: Violation, run: LiveRun | None = None, frame: bytes = b"", arrival: Arrival | None = None
-    ) -> None:
-        """Write a violation down; the first hundred alike each with their frame, the others as a count at the end."""
-        if run is not None:
-            run.violated[violation.name] = run.violated.get(violation.name, 0) + 1
-            run.said.add(violation.came)
-        like = (violation.judgement, violation.name, violation.owner, violation.event_kind, violation.field)
-        self._violations[like] = count = self._violations.get(like, 0) + 1
-        if count > 100:
-            return
-        at_ns = arrival.arrived_ns if arrival else clock.now_ns()
-        self._sinks.record("violations", self._violation_row(violation, run, frame, at_ns, 1))
-        if run is not None and violation.judgement != DELIVERY:
-            self._keep_frames(run, "violation")
-
-    def _violation_row(self, v: Violation, run: LiveRun | None, frame: bytes, at_ns: int, count: int) -> Row:
-        return row(
-            "violations",
-            worker=self._terms.worker,
-            violation=f"{self.name}-v{sum(self._violations.values())}",
-            judgement=v.judgement,
-            name=v.name,
-            channel=v.channel,
-            scope=v.scope,
-            observer=self._person.name,
-            observer_connection=self.name,
-            owner=v.owner,
-            run=run.run_id if run else "",
-            owner_run=v.owner_run,
-            event_kind=v.event_kind,
-            site=v.site,
-            field=v.field,
-            decode=v.decode,
-            expected=v.expected,
-            came=redact(v.came),
-            frame=self._body(frame),
-            planted_ns=None,
-            surfaced_ns=at_ns,
-            trace_id=run.trace_id if run else self._trace_id,
-            count=count,
-        )
-
-    def _keep_frames(self, run: LiveRun, why: str) -> None:
-        frames, run.frames = run.frames, []
-        for frame in frames:
-            self._sinks.record(
-                "frames",
-                row(
-                    "frames",
-                    worker=self._terms.worker,
-                    connection=self.name,
-                    account=self._person.name,
-                    run=run.run_id,
-                    direction=frame.direction,
-                    kind=frame.kind,
-                    arrived_ns=frame.arrived_ns,
-                    received_ns=frame.received_ns,
-                    evidence=why,
-                    body=self._body(frame.body),
-                ),
-            )
-
-    def _body(self, frame: bytes) -> str:
-        if not self._terms.keep_text:
-            return f"({len(frame)} bytes; text is not kept)" if frame else ""
-        return redact(frame.decode(errors="replace"))[:BODY_MAX]
-
-    def _write_row(self, outcome: str) -> None:
-        if self._written:
-            return
-        self._written = True
-        for like, count in self._violations.items():
-            if count > 100:
-                judgement, name, owner, event_kind, at_field = like
-                rest = Violation(
-                    judgement, name, expected="", came=f"{count - 100} more like it", owner=owner,
-                    event_kind=event_kind, field=at_field,
-                )  # fmt: skip
-                self._sinks.record("violations", self._violation_row(rest, None, b"", clock.now_ns(), count - 100))
-        connection, times = self._connection, self._connection.times
-        code, reason, closed_by = self._close
-        self._sinks.record(
-            "connections",
-            row(
-                "connections",
-                **self._who(),
-                purpose=self._purpose,
-                url=self._terms.socket_url,
-                peer=connection.peer,
-                transport=self._terms.transport,
-                trace_id=self._trace_id,
-                begun_ns=times.begun_ns,
-                connected_ns=times.connected_ns,
-                upgraded_ns=times.upgraded_ns,
-                ready_ns=self._ready_ns,
-                ended_ns=self._ended_ns or clock.now_ns(),
-                outcome=outcome,
-                stage=self._stage,
-                http_status=self._http_status,
-                close_code=code,
-                close_reason=reason,
-                closed_by=closed_by,
-                error=redact(self._error),
-                identity=self._identity,
-                identity_seen=self._identity_seen,
-                probe_time_min_ns=min(self._pongs, default=None),
-                probe_time_median_ns=int(median(self._pongs)) if self._pongs else None,
-                bytes_in=connection.bytes_in,
-                bytes_out=connection.bytes_out,
-                frames_in=connection.frames_in,
-                frames_out=connection.frames_out,
-                events_in=self._events_in,
-            ),
-        )
+    def _write(self, outcome: str) -> None:
+        self._notes.connection(outcome, self._connection, self._progress, self._closing)

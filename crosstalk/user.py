@@ -14,7 +14,8 @@ from locust.exception import StopUser
 from crosstalk.config import ConfigError
 from crosstalk.generator import Generator
 from crosstalk.live_run import LiveRun, Prompt, Thread
-from crosstalk.session import NotReady, Person, Session
+from crosstalk.person import Person
+from crosstalk.session import NotReady, Session
 
 #: pauses before the next attempt to connect; the last one repeats, and each is drawn out by up to half at random
 BACKOFF_S = (0.25, 0.5, 1.0, 2.0, 4.0)

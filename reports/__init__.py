@@ -20,17 +20,19 @@ class ReportFailed(Exception):
     """The reports were not made; the text ends with what their process said last."""
 
 
-def publish(folder: Path, *, deadline_s: float = DEADLINE_S, show: bool = True) -> dict[str, Any]:
+def publish(folder: Path, *, deadline_s: float = DEADLINE_S) -> dict[str, Any]:
     """Make all reports of the load test in `folder` (`results/<id>` or its `record/`) and return its verdict.
 
     The work is done by a process of its own: drawing neither stalls the caller's loop nor takes it down. Where
     `GITHUB_STEP_SUMMARY` names a file, the summary is appended to it.
 
-    :param show: print the closing summary, in colour where standard output is a terminal and `NO_COLOR` is not set.
+    The verdict has one key that verdict.json has not: `closing`, the summary for the terminal, in colour where standard
+    output is one and `NO_COLOR` is not set. Whoever runs the load test prints it last, where it is seen.
+
     :raises ReportFailed: when no verdict was written. Problems with single reports are printed and do not raise.
     """
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    options = ["--step-summary", *(["--show"] if show else []), *(["--colour"] if colour else [])]
+    options = ["--step-summary", "--show", *(["--colour"] if colour else [])]
     command = [sys.executable, "-m", "reports", "html", *options, str(folder)]
     try:
         # A session of its own: Ctrl+C meant for the load test must not leave it without its reports.
@@ -53,10 +55,9 @@ def publish(folder: Path, *, deadline_s: float = DEADLINE_S, show: bool = True) 
     if done.returncode != 0:
         last = "\n".join(done.stderr.strip().splitlines()[-8:])
         raise ReportFailed(f"the reports ended with code {done.returncode}; make them again: {_again(folder)}\n{last}")
-    print(done.stdout, end="", flush=True)
     if done.stderr.strip():
         print(done.stderr.strip(), file=sys.stderr)
-    return _verdict(folder)
+    return {**_verdict(folder), "closing": done.stdout}
 
 
 def _environment() -> dict[str, str]:

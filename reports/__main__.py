@@ -1,4 +1,4 @@
-"""`python -m reports show DIR` and `python -m reports html DIR`.
+"""`python -m reports show DIR`, `python -m reports evidence DIR` and `python -m reports html DIR`.
 
 DIR is results/<id>, results/latest, or a record folder itself. Exit codes: 0 done (whatever the verdict is: that is
 in verdict.json), 1 the verdict could not be written, 2 misuse: no such folder, no record in it, unknown command.
@@ -14,16 +14,17 @@ from pathlib import Path
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m reports", description="Pages made from the record of a load test.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="show | html")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="show | evidence | html")
     show = commands.add_parser("show", help="print the closing summary")
     html = commands.add_parser("html", help="make all reports again, from the record alone")
-    for command in (show, html):
+    evidence = commands.add_parser("evidence", help="print what proves the gravest violation, and open the report")
+    for command in (show, evidence, html):
         command.add_argument("folder", type=Path, metavar="DIR", help="results/<id>, results/latest or a record folder")
     html.add_argument(
         "--step-summary", action="store_true", help="append summary.md to the file that GITHUB_STEP_SUMMARY names"
     )
     html.add_argument("--show", action="store_true", help="print the closing summary too")
-    for command in (show, html):
+    for command in (show, evidence, html):
         command.add_argument(
             "--colour", action="store_true", help="in colour also where standard output is no terminal"
         )
@@ -33,7 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command == "html":
             _html(options.folder, options.step_summary)
-        if options.command == "show" or options.show:
+        if options.command == "evidence":
+            _evidence(options.folder, colour=options.colour)
+        elif options.command == "show" or options.show:
             _show(options.folder, colour=options.colour)
     except RecordError as error:
         print(f"python -m reports: {error}", file=sys.stderr)
@@ -62,6 +65,19 @@ def _show(folder: Path, *, colour: bool) -> None:
     text = redact(closing(judged(locate(folder), []), colour=colour, shown_as=_named(folder)))
     encoding = sys.stdout.encoding or "utf-8"  # a terminal that knows no "≤" gets a "?" and not an error
     sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+
+
+def _evidence(folder: Path, *, colour: bool) -> None:
+    import webbrowser
+
+    from reports.build import judged
+    from reports.material import locate
+    from reports.terminal_evidence import proof
+
+    interactive = sys.stdout.isatty()
+    print(proof(judged(locate(folder), []), colour=colour or (interactive and not os.environ.get("NO_COLOR"))))
+    if interactive and (os.environ.get("DISPLAY") or sys.platform == "darwin"):
+        webbrowser.open((locate(folder) / "report.html").as_uri() + "#violations")
 
 
 def _named(folder: Path) -> str:

@@ -123,8 +123,8 @@ def _identity(tally: Tally) -> dict[str, Any]:
 def _provenance(run: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
     target = run.get("target") or {}
     return {
-        **(run.get("provenance") or {}),
         "limits": limits.source,
+        **(run.get("provenance") or {}),
         "target": {name: target.get(name) for name in ("url", "revision", "source", "changed")},
     }
 

@@ -11,7 +11,7 @@ from typing import Any
 from crosstalk.checks.limits import Limits
 from crosstalk.checks.statistics import bound_for_none, bound_for_none_at_once
 from crosstalk.checks.tally import Tally
-from crosstalk.checks.tally_faults import NOT_OURS, Exposure
+from crosstalk.checks.tally_faults import CONFIRMED, Exposure
 from crosstalk.checks.verdicts import FAIL, PASS, UNKNOWN
 from crosstalk.checks.words import counted, listed, percent
 
@@ -82,7 +82,7 @@ def judge_isolation(tally: Tally, limits: Limits, gaps: Sequence[str]) -> dict[s
 
 def is_confirmed(row: dict[str, Any], doubtful: set[str]) -> bool:
     """Is it a leak of this load test, between accounts whose sockets carry their own identity?"""
-    return row["scope"] not in NOT_OURS and row["observer"] not in doubtful and row["owner"] not in doubtful
+    return row["scope"] in CONFIRMED and row["observer"] not in doubtful and row["owner"] not in doubtful
 
 
 def _channel(number: int, exposure: Exposure, tally: Tally, limits: Limits, doubtful: set[str]) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def _channel(number: int, exposure: Exposure, tally: Tally, limits: Limits, doub
         for kind, count in tally.violations.counts.items()
         if kind.judgement == "isolation"
         and kind.channel == number
-        and kind.scope not in NOT_OURS
+        and kind.scope in CONFIRMED
         and not {kind.observer, kind.owner} & doubtful
     )
     control = exposure.controls_seen / exposure.controls_expected if exposure.controls_expected else None
@@ -129,14 +129,15 @@ def _doubts(tally: Tally, channels: list[dict[str, Any]], doubtful: set[str], ga
     ]
     scopes: dict[str, int] = {}
     for kind, count in tally.violations.counts.items():
-        if kind.judgement == "isolation" and kind.scope in NOT_OURS:
+        if kind.judgement == "isolation" and kind.scope not in CONFIRMED:
             scopes[kind.scope] = scopes.get(kind.scope, 0) + count
     words = {
         "other_load_test": "of another load test on the same target",
         "unverified": "whose owner could not be verified",
         "phantom": "of phantom users, never sent: a fault of the harness",
     }
-    doubts += [f"{counted(count, 'canaries')} {words[scope]}" for scope, count in sorted(scopes.items())]
+    for scope, count in sorted(scopes.items()):
+        doubts.append(f"{counted(count, 'things')} seen {words.get(scope, 'whose scope nobody named')}")
     if doubtful:
         accounts = listed(sorted(doubtful))
         doubts.append(f"sockets carry another identity than their token's, so whose is whose is not known: {accounts}")

@@ -54,7 +54,8 @@ def _gaps(run: Mapping[str, Any], tally: Tally, finals: Mapping[str, Mapping[str
     gaps = [str(problem) for problem in run.get("problems") or []]
     for name, count in tally.violations.by_name("harness").items():
         gaps.append(f"fault of the harness: {name}, {counted(count, 'times')}")
-    phantoms = sum(count for kind, count in tally.violations.counts.items() if kind.scope == "phantom")
+    hits = tally.violations.counts.items()
+    phantoms = sum(count for kind, count in hits if kind.scope == "phantom" and kind.judgement == "isolation")
     if phantoms:
         gaps.append(f"fault of the harness: {counted(phantoms, 'canaries')} seen that were never sent")
     missing = tally.unaccounted(finals)

@@ -59,7 +59,7 @@ def _leak(isolation: Mapping[str, Any], started_ns: int | None) -> str:
 
 def _mistaken(identity: Mapping[str, Any]) -> str:
     accounts, example = identity["mismatched"], identity["example"]
-    seen = f": {example['observer']} was named {example['came']}" if example else ""
+    seen = f" ({example['observer']}: expected {example['expected']}, came {example['came']})" if example else ""
     who = f"Sockets of {counted(len(accounts), 'accounts')} carry another identity than their token's"
     return f"{who}{seen}; nothing else can be believed."
 

@@ -100,7 +100,7 @@ def loosened(before: Json, after: Json) -> list[str]:
         if family not in prompts_after:
             lines.append(f"prompt family {family}: removed")
             continue
-        for expected in _gone(prompt.get("expects"), prompts_after[family].get("expects")):
+        for expected in _gone(_expects(prompt), _expects(prompts_after[family])):
             lines.append(f"prompt family {family}: no longer expects {expected}")
     timeouts = after.get("timeouts") or {}
     for name, seconds in (before.get("timeouts") or {}).items():
@@ -155,6 +155,11 @@ def _generator(before: Json, after: Json) -> list[str]:
     old = (before.get("limits") or {}).get("generator") or {}
     new = (after.get("limits") or {}).get("generator") or {}
     return [f"generator {key}: {was:g} → {new[key]:g}" for key, was in old.items() if _raised(was, new.get(key))]
+
+
+def _expects(prompt: Json | list[str]) -> list[str]:
+    """What a prompt family expects: written as a list, or under `expects`."""
+    return list(prompt.get("expects") or []) if isinstance(prompt, Mapping) else list(prompt)
 
 
 def _weaker(old: Json, new: Json) -> bool:

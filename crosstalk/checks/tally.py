@@ -16,7 +16,7 @@ import numpy as np
 from crosstalk.checks.columns import Columns
 from crosstalk.checks.metrics import METRICS, kind_in, metric_of
 from crosstalk.checks.tally_connections import ConnectionTally
-from crosstalk.checks.tally_faults import NOT_OURS, ExposureTally, HealthTally, ViolationTally
+from crosstalk.checks.tally_faults import CONFIRMED, ExposureTally, HealthTally, ViolationTally
 from crosstalk.checks.tally_runs import RunTally
 
 
@@ -146,7 +146,7 @@ class Tally:
             count
             for kind, count in self.violations.counts.items()
             if kind.judgement == "isolation"
-            and kind.scope not in NOT_OURS
+            and kind.scope in CONFIRMED
             and kind.observer not in doubtful
             and kind.owner not in doubtful
         )

@@ -12,8 +12,8 @@ from crosstalk.checks.columns import MISSING, Columns
 
 #: rows of evidence that are kept of each judgement: the worst, and of those the first
 EVIDENCE_MAX = 200
-#: whose a violation is: these are shown and make isolation unknown, never violated
-NOT_OURS = ("other_load_test", "unverified", "phantom")
+#: scopes of a leak of this load test; every other is shown and makes isolation unknown, never violated
+CONFIRMED = ("cross_user", "cross_thread", "cross_run")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class ViolationTally:
 
 
 def _worst_first(row: dict[str, Any]) -> tuple[bool, int, str]:
-    return row["scope"] in NOT_OURS, row["surfaced_ns"], row["violation"]
+    return row["scope"] not in CONFIRMED, row["surfaced_ns"], row["violation"]
 
 
 @dataclass(frozen=True, slots=True)

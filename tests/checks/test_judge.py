@@ -201,7 +201,7 @@ def test_4_a_fault_of_the_harness() -> None:
     assert "fault of the harness: harness_error, 1 time" in verdict["measurement"]["causes"]
 
 
-@pytest.mark.parametrize("scope", ["other_load_test", "unverified", "phantom"])
+@pytest.mark.parametrize("scope", ["other_load_test", "unverified", "phantom", ""])
 def test_4_what_is_not_of_this_load_test_is_shown_and_never_exit_3(scope: str) -> None:
     verdict = verdict_of(with_rows(clean(), "violations", violation(0, scope=scope)))
     assert verdict["exit_code"] == 4
@@ -224,14 +224,15 @@ def test_5_sockets_with_another_identity_void_what_they_showed() -> None:
     history = changed(clean(), "connections", identity="mismatch")
     named = [
         violation(n, judgement="identity", name="identity", scope="", channel=0, observer=f"k3f{n:05}", owner="",
-                  expected=f"k3f{n:05}", came="demo-user-001")
+                  expected=f"a socket of k3f{n:05}", came="demo-user-001")
         for n in range(3)
     ]  # fmt: skip
     verdict = verdict_of(with_rows(history, "violations", *named, violation(9)))
     assert (verdict["exit_code"], verdict["verdict"]) == (5, "fail")
     assert verdict["isolation"]["verdict"] == "unknown"
     assert verdict["isolation"]["violations"][0]["confirmed"] is False
-    assert "k3f00000 was named demo-user-001" in verdict["sentence"]
+    assert [entry["violations"] for entry in verdict["isolation"]["channels"]] == [0] * 5
+    assert "(k3f00000: expected a socket of k3f00000, came demo-user-001)" in verdict["sentence"]
 
 
 def test_5_does_not_hide_a_leak_between_others() -> None:

@@ -12,6 +12,7 @@ from tests.checks.histories import (
     changed,
     clean,
     connection,
+    delivery_violation,
     events_of,
     health,
     limit,
@@ -34,6 +35,10 @@ def test_a_run_that_does_not_repeat_its_reference_is_not_believed() -> None:
     assert (verdict["exit_code"], verdict["delivery"]["violations"]["not_real"]) == (1, 4)
     relaxed = verdict_of(history, use=use(delivery={"nonce": "not_required"}))
     assert relaxed["exit_code"] == 0
+    told = with_rows(clean(), "violations", delivery_violation(of=history["runs"][0], name="not_real", run=""))
+    assert verdict_of(told)["exit_code"] == 1
+    relaxed = verdict_of(told, use=use(delivery={"nonce": "not_required"}))
+    assert (relaxed["exit_code"], relaxed["delivery"]["violations"]["not_real"]) == (0, 1)
 
 
 def test_runs_by_outcome_add_up() -> None:
@@ -62,6 +67,11 @@ def test_a_busy_generator_makes_timing_unknown_and_never_a_slow_backend(history:
     assert limit(verdict, "critical flow")["verdict"] == "unknown"
     assert cause in limit(verdict, "critical flow")["reason"]
     assert verdict["judgements"]["timing"] == "not judged"
+
+
+def test_a_busy_master_holds_no_sockets_and_spoils_nothing() -> None:
+    busy = [health(n, worker="m", role="master", cpu_percent=99.0, hub_lag_max_ns=500 * MS) for n in range(5)]
+    assert verdict_of(with_rows(clean(), "health", *busy))["measurement"]["causes"] == []
 
 
 def test_a_busy_generator_does_not_spoil_delivery_and_isolation() -> None:

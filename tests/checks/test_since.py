@@ -190,6 +190,10 @@ def other_bound(expected: dict[str, Any]) -> None:
             set_key("prompts", "lookup", to={"expects": ["tool_executing"]}),
             ["prompt family lookup: no longer expects tool_completed"],
         ),
+        (
+            set_key("prompts", to={"lookup": ["tool_executing"], "plain": []}),
+            ["prompt family lookup: no longer expects tool_completed"],
+        ),
         (set_key("timeouts", "agent", to=20.0), ["timeout agent: 8 → 20 s"]),
         (set_key("timeouts", to={"agent": 8.0}), ["timeout receive: 10 s → none"]),
         (

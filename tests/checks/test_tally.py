@@ -200,12 +200,13 @@ def test_a_connection_that_we_did_not_end_is_lost() -> None:
             connection(0),
             connection(1, closed_by="peer", close_code=1011),
             connection(2, closed_by="transport", close_code=1006),
+            connection(3, outcome="refused", ready_ns=None, closed_by="peer", close_code=1008, error="AUTH_FAILED"),
         ]
     }
     tally = tally_of(history)
     assert tally.count("connections_lost") == Count(2, 3)
-    assert tally.count("close_1011") == Count(1, 3)
-    assert tally.connections.summary()["close_codes"] == {"1000": 1, "1006": 1, "1011": 1}
+    assert tally.count("close_1011") == Count(1, 4)
+    assert tally.connections.summary()["close_codes"] == {"1000": 1, "1006": 1, "1008": 1, "1011": 1}
 
 
 @pytest.mark.parametrize(
@@ -239,7 +240,8 @@ def test_a_violation_of_another_users_run_of_the_same_name_is_not_mine() -> None
 def test_violations_are_counted_with_their_repeats_and_once_if_reported_again() -> None:
     of = run(0)
     first, again = delivery_violation(0, of=of, count=2), delivery_violation(0, of=of, count=5)
-    tally = tally_of({"violations": [first, again, delivery_violation(1, of=of, name="late")]})
+    stale = delivery_violation(0, of=of, count=3)
+    tally = tally_of({"violations": [first, again, stale, delivery_violation(1, of=of, name="late")]})
     assert tally.violations.by_name("delivery") == {"late": 1, "missing": 5}
     assert [row["count"] for row in tally.violations.evidence("delivery")] == [5, 1]
 

@@ -42,7 +42,6 @@ class Making:
     missing: bool
     timeouts: int
     hostile: bool
-    canaries: dict[str, str] = field(default_factory=dict)
 
     def worker_of(self, user: int) -> str:
         return self.workers[user % len(self.workers)]
@@ -123,19 +122,64 @@ def _script(making: Making, user: int, turn: int) -> list[tuple[str, str, str, f
     return [*script, *chunk, ("completed", "supervisor", "", draw.uniform(5, 20))]
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One run and what goes wrong in it."""
+
+    user: int
+    turn: int
+    run: str
+    sent: int
+    worker: str
+    connection: str
+    timeout: bool
+    lossy: bool
+    leaking: bool
+
+    @property
+    def outcome(self) -> str:
+        return "timeout" if self.timeout else "violated" if self.lossy or self.leaking else "ok"
+
+    @property
+    def signature(self) -> str:
+        violated = "delivery: agent_thinking missing" if self.lossy else "isolation: foreign content"
+        return {"ok": "", "timeout": "stream: no end within 8 s"}.get(self.outcome, violated)
+
+
 def _one_run(making: Making, user: int, turn: int, sent: int, worker: str, connection: str) -> tuple[int, int]:
-    draw = making.random
-    run = run_id(KEYRING, owner=user, ordinal=turn)
-    script = _script(making, user, turn)
+    """Add a run and all that belongs to it; returns when it was over and how many events it had."""
     serial = user + making.users * (turn - 2)
-    timeout = 0 <= serial < making.timeouts
-    lossy = making.missing and user == 3 and turn == 2
-    leaking = making.leak and user == 4 and turn <= 3
-    if timeout:
+    this = Turn(
+        user=user,
+        turn=turn,
+        run=run_id(KEYRING, owner=user, ordinal=turn),
+        sent=sent,
+        worker=worker,
+        connection=connection,
+        timeout=0 <= serial < making.timeouts,
+        lossy=making.missing and user == 3 and turn == 2,
+        leaking=making.leak and user == 4 and turn <= 3,
+    )
+    times = _events(making, this)
+    end = times[-1][1]
+    _frames(making, this, end)
+    if this.lossy:
+        _missing(making, this, end)
+    if this.leaking:
+        _leak(making, this, end)
+    _run_row(making, this, times)
+    return (sent + 8_000 * MS if this.timeout else end), len(times)
+
+
+def _events(making: Making, this: Turn) -> list[tuple[str, int]]:
+    """Add the events of a run; returns (kind, instant) of each."""
+    draw = making.random
+    script = _script(making, this.user, this.turn)
+    if this.timeout:
         script = script[:4]
-    if lossy:
+    if this.lossy:
         script = [line for line in script if line[0] != "thinking"]
-    at, last_chunk, executing, times = sent, None, {}, []
+    at, last_chunk, executing, times = this.sent, None, {}, []
     for n, (kind, agent, tool, wait_ms) in enumerate(script, start=1):
         before, at = at, at + int(wait_ms * MS)
         tool_time = at - executing.pop(tool) if kind == "tool_completed" else None
@@ -144,16 +188,16 @@ def _one_run(making: Making, user: int, turn: int, sent: int, worker: str, conne
         is_chunk = kind == "chunk"
         making.rows.add(
             "events",
-            worker=worker,
-            run=run,
-            connection=connection,
-            account=account(user),
+            worker=this.worker,
+            run=this.run,
+            connection=this.connection,
+            account=account(this.user),
             n=n,
             kind=kind,
             agent=agent,
             tool=tool,
-            intended_ns=sent,
-            sent_ns=sent,
+            intended_ns=this.sent,
+            sent_ns=this.sent,
             arrived_ns=at,
             received_ns=at + int(draw.uniform(0.05, 0.6) * MS),
             exact=draw.random() < 0.97,
@@ -164,42 +208,35 @@ def _one_run(making: Making, user: int, turn: int, sent: int, worker: str, conne
         )
         last_chunk = at if is_chunk else last_chunk
         times.append((kind, at))
-    outcome = "timeout" if timeout else "violated" if lossy or leaking else "ok"
-    token = canary(user, turn)
-    making.canaries[account(user)] = token
-    _frames(making, user, run, sent, at, worker, connection, token, outcome)
-    if lossy:
-        _missing(making, user, run, at, worker, connection)
-    if leaking:
-        _leak(making, user, turn, run, at, worker, connection)
+    return times
+
+
+def _run_row(making: Making, this: Turn, times: list[tuple[str, int]]) -> None:
     chunks = [instant for kind, instant in times if kind == "chunk"]
     gaps = [b - a for (_, a), (_, b) in pairwise(times)]
-    started = sum(kind == "tool_executing" for kind, _ in times)
     handoffs = sum(kind == "handoff" for kind, _ in times)
     making.rows.add(
         "runs",
-        worker=worker,
-        run=run,
-        connection=connection,
-        account=account(user),
+        worker=this.worker,
+        run=this.run,
+        connection=this.connection,
+        account=account(this.user),
         user_class="Regular",
-        thread=f"thread-{user}",
-        turn=turn,
-        prompt=("look_up", "compare", "plain", "hand_over")[(user + turn) % 4],
-        trace_id=f"{user * 100 + turn:032x}",
-        intended_ns=sent,
-        sent_ns=sent,
+        thread=f"thread-{this.user}",
+        turn=this.turn,
+        prompt=("look_up", "compare", "plain", "hand_over")[(this.user + this.turn) % 4],
+        trace_id=f"{this.user * 100 + this.turn:032x}",
+        intended_ns=this.sent,
+        sent_ns=this.sent,
         accepted_ns=times[0][1],
         first_event_ns=times[0][1],
         first_chunk_ns=chunks[0] if chunks else None,
-        end_ns=None if timeout else at,
-        outcome=outcome,
-        signature={"ok": "", "timeout": "stream: no end within 8 s"}.get(
-            outcome, "delivery: agent_thinking missing" if lossy else "isolation: foreign content"
-        ),
+        end_ns=None if this.timeout else times[-1][1],
+        outcome=this.outcome,
+        signature=this.signature,
         events=len(times),
         chunks=len(chunks),
-        tools_started=started,
+        tools_started=sum(kind == "tool_executing" for kind, _ in times),
         tools_ok=sum(kind == "tool_completed" for kind, _ in times),
         tools_failed=0,
         handoffs=handoffs,
@@ -208,123 +245,100 @@ def _one_run(making: Making, user: int, turn: int, sent: int, worker: str, conne
         text_bytes=len(chunks) * 28,
         bytes_in=len(times) * 300,
         canaries_planted=2,
-        canaries_back=0 if timeout else 2,
-        nonce_back=not timeout,
-        warm_up=sent < START_NS + making.users * 90 * MS,
+        canaries_back=0 if this.timeout else 2,
+        nonce_back=not this.timeout,
+        warm_up=this.sent < START_NS + making.users * 90 * MS,
     )
-    return (sent + 8_000 * MS if timeout else at), len(times)
 
 
-def _frames(
-    making: Making, user: int, run: str, sent: int, end: int, worker: str, connection: str, token: str, outcome: str
-) -> None:
-    if outcome == "ok" and user % 7:
+def _frames(making: Making, this: Turn, end: int) -> None:
+    """Both frames of runs that are kept: what went wrong, and a sample."""
+    if this.outcome == "ok" and this.user % 7:
         return
-    evidence = {"ok": "sample", "timeout": "failure"}.get(outcome, "violation")
-    hostile = HOSTILE if making.hostile else ""
+    token, hostile = canary(this.user, this.turn), HOSTILE if making.hostile else ""
+    request = f"Look up my plan. {hostile} Please repeat this reference: {token}"
     prompt = {
         "type": "execute_agent",
-        "user_id": account(user),
+        "user_id": account(this.user),
         "token": JWT if making.hostile else None,
-        "payload": {"user_request": f"Look up my plan. {hostile} Please repeat this reference: {token}", "run_id": run},
+        "payload": {"user_request": request, "run_id": this.run},
     }
-    answer = {"type": "agent_completed", "run_id": run, "data": {"result": {"text": f"Reference {token}"}}}
-    for direction, at, body in (("out", sent, prompt), ("in", end, answer)):
+    answer = {"type": "agent_completed", "run_id": this.run, "data": {"result": {"text": f"Reference {token}"}}}
+    for direction, at, body in (("out", this.sent, prompt), ("in", end, answer)):
         making.rows.add(
             "frames",
-            worker=worker,
-            connection=connection,
-            account=account(user),
-            run=run,
+            worker=this.worker,
+            connection=this.connection,
+            account=account(this.user),
+            run=this.run,
             direction=direction,
             kind=str(body["type"]),
             arrived_ns=at,
             received_ns=at,
-            evidence=evidence,
+            evidence={"ok": "sample", "timeout": "failure"}.get(this.outcome, "violation"),
             body=orjson.dumps(body).decode(),
         )
 
 
-def _missing(making: Making, user: int, run: str, at: int, worker: str, connection: str) -> None:
+def _missing(making: Making, this: Turn, at: int) -> None:
     _violation(
         making,
-        worker=worker,
-        connection=connection,
-        run=run,
-        user=user,
-        at=at,
+        this,
+        at,
         judgement="delivery",
         name="missing",
         channel=0,
         event_kind="completed",
         expected="at least one agent_thinking before agent_completed",
         came="agent_started, agent_response_chunk × 9, agent_completed",
-        frame=orjson.dumps({"type": "agent_completed", "run_id": run, "user_id": account(user)}).decode(),
+        frame=orjson.dumps({"type": "agent_completed", "run_id": this.run, "user_id": account(this.user)}).decode(),
     )
 
 
-def _leak(making: Making, user: int, turn: int, run: str, at: int, worker: str, connection: str) -> None:
-    """What user 0 said in this turn surfaces in an answer for `user`."""
-    owner, token = account(0), canary(0, turn)
-    owner_run = next(
-        row[COLUMNS["runs"].index("run")] for row in making.rows.tables["runs"] if _is_turn(row, owner, turn)
-    )
+def _leak(making: Making, this: Turn, at: int) -> None:
+    """What user 0 said in this turn surfaces in an answer for someone else."""
+    owner, token = account(0), canary(0, this.turn)
     hostile = HOSTILE + JWT if making.hostile else ""
+    result = {"text": f"plan of {owner}: {token} {hostile}"}
     frame = {
         "type": "tool_completed",
-        "run_id": run,
-        "user_id": account(user),
+        "run_id": this.run,
+        "user_id": account(this.user),
         "agent_name": "supervisor",
-        "data": {
-            "tool_name": "cost_lookup",
-            "result": {"text": f"plan of {owner}: {token} {hostile}"},
-            "status": "completed",
-        },
+        "data": {"tool_name": "cost_lookup", "result": result, "status": "completed"},
     }
     _violation(
         making,
-        worker=worker,
-        connection=connection,
-        run=run,
-        user=user,
-        at=at,
+        this,
+        at,
         judgement="isolation",
         name="foreign_content",
         channel=2,
         scope="cross_user",
         owner=owner,
-        owner_run=str(owner_run),
+        owner_run=run_id(KEYRING, owner=0, ordinal=this.turn),
         event_kind="tool_completed",
         site="prompt",
         field="data.result.text",
         decode="plain",
-        expected=f"only what belongs to {account(user)}",
+        expected=f"only what belongs to {account(this.user)}",
         came=f"a prompt reference of {owner}",
         frame=orjson.dumps(frame).decode(),
         planted_ns=at - 214 * MS,
     )
 
 
-def _is_turn(row: Row, owner: str, turn: int) -> bool:
-    columns = COLUMNS["runs"]
-    return row[columns.index("account")] == owner and row[columns.index("turn")] == turn
-
-
-def _violation(making: Making, *, worker: str, connection: str, run: str, user: int, at: int, **said: object) -> None:
+def _violation(making: Making, this: Turn, at: int, **said: object) -> None:
     blank = {"scope": "", "owner": "", "owner_run": "", "site": "", "field": "", "decode": "", "planted_ns": None}
     number = len(making.rows.tables["violations"]) + 1
-    making.rows.add(
-        "violations",
-        **{
-            **blank,
-            "worker": worker,
-            "violation": f"{worker}-v{number}",
-            "observer": account(user),
-            "observer_connection": connection,
-            "run": run,
-            "surfaced_ns": at,
-            "trace_id": f"{user * 100:032x}",
-            "count": 1,
-            **said,
-        },
-    )
+    seen: dict[str, object] = {
+        "worker": this.worker,
+        "violation": f"{this.worker}-v{number}",
+        "observer": account(this.user),
+        "observer_connection": this.connection,
+        "run": this.run,
+        "surfaced_ns": at,
+        "trace_id": f"{this.user * 100:032x}",
+        "count": 1,
+    }
+    making.rows.add("violations", **{**blank, **seen, **said})

@@ -1,0 +1,49 @@
+# Everything sets itself up: `make smoke` on a machine with Python 3.11 and make is all there is to do.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SMOKE := $(BIN)/locust --config scenarios/smoke.conf
+ARGS ?=
+
+.PHONY: help smoke leak ui test lint format clean
+
+help:
+	@echo "make smoke   20 users for 40 s on the reference backend: verdict and report"
+	@echo "make leak    the same on a backend that leaks: red, with its evidence"
+	@echo "make ui      explore in the Locust web UI on http://127.0.0.1:8089"
+	@echo "make test    all tests          make lint    style and types"
+	@echo "ARGS=… adds Locust options: make smoke ARGS='--users 50 --host wss://…'"
+
+smoke: $(VENV)/ready
+	@$(SMOKE) $(ARGS)
+
+# Exit code 3 is what this is for; make reports any other as an error of its own.
+leak: $(VENV)/ready
+	@$(SMOKE) --faults leak_content --fail-fast $(ARGS); code=$$?; \
+	$(BIN)/python -m reports evidence results/latest; exit $$code
+
+ui: $(VENV)/ready
+	@$(BIN)/locust $(ARGS)
+
+test: $(VENV)/ready-dev
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/ready-dev
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy crosstalk reports users scenarios locustfile.py
+
+format: $(VENV)/ready-dev
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) results build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+$(VENV)/ready: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; say make PYTHON=python3.11 …")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing what requirements.txt names …"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
