@@ -34,7 +34,7 @@ from crosstalk.config import (
 from crosstalk.generator import Begin, Generator
 from crosstalk.health import Health, raise_file_limit
 from crosstalk.http import HttpClient
-from crosstalk.load_test import AtEnd, LoadTest
+from crosstalk.load_test import AtEnd, LoadTest, new_folder
 from crosstalk.options import add_options
 from crosstalk.processes import children_of, die_with_parent, end_children, ignore_interrupt, interrupt_main
 from crosstalk.target import BackendFailed, ReferenceBackend, check_ready
@@ -319,13 +319,11 @@ class _Keeper:
             raise ConfigError(f"{users} users, but only {len(settings.accounts)} accounts: each needs one of its own")
         rng = random.Random(random.SystemRandom().getrandbits(64))
         load_test_number = new_load_test(rng)
-        settings.results.mkdir(parents=True, exist_ok=True)
+        folder = new_folder(settings.results, self.scenario, load_test_number)
         reference = None
         if not self.environment.host:
-            log = str(settings.results / f"backend-{load_test_number}.log")
-            reference = ReferenceBackend(
-                seed=settings.seed, faults=settings.faults, environment=settings.environment.name, log=log
-            )
+            log = str(folder / "backend.log")
+            reference = ReferenceBackend(seed=settings.seed, faults=settings.faults, log=log)
         host = reference.url if reference else self.environment.host
         from crosstalk.checks.limits import parse_limits
 
@@ -339,14 +337,14 @@ class _Keeper:
             seed=settings.seed,
         )
         try:
-            self._start_load_test(settings, begin, users, reference)
+            self._start_load_test(settings, begin, users, reference, folder)
         except BaseException:
             if reference is not None:
                 reference.stop()
             raise
 
     def _start_load_test(
-        self, settings: Settings, begin: Begin, users: int, reference: ReferenceBackend | None
+        self, settings: Settings, begin: Begin, users: int, reference: ReferenceBackend | None, folder: Path
     ) -> None:
         options = self.environment.parsed_options
         load_test = LoadTest(
@@ -357,6 +355,7 @@ class _Keeper:
             spawn_rate=float(options.spawn_rate or 1),
             run_time_s=float(options.run_time) if options.run_time else None,
             reference=reference,
+            folder=folder,
             stop=self._stop_users,
             keep_evidence=self._keep_evidence,
         )

@@ -52,12 +52,12 @@ class LoadTest:
     reference: ReferenceBackend | None
     stop: Callable[[str], None]
     keep_evidence: Callable[[str], None]
+    folder: Path
     started_ns: int = field(default_factory=clock.now_ns)
     readiness: Readiness = field(default_factory=Readiness)
     workers: dict[str, dict[str, Any]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     ended_by: str = ""
-    folder: Path = field(init=False)
     leases: LeaseBook = field(init=False)
     collector: Any = field(init=False)
     limits: Any = field(init=False)
@@ -70,8 +70,6 @@ class LoadTest:
         from crosstalk.record.collector import Collector
 
         settings = self.settings
-        stamp = datetime.fromtimestamp(self.started_ns / 1e9, UTC).strftime("%Y%m%d-%H%M%S")
-        self.folder = settings.results / f"{stamp}-{self.scenario}-{load_test_name(self.begin.load_test)}"
         self.limits = parse_limits(settings.limits_text, source=settings.limits_source)
         self.leases = LeaseBook(len(settings.accounts) or PREFLIGHT_NUMBER)
         self.previous = self._find_previous()
@@ -268,6 +266,14 @@ class LoadTest:
     def _target_key(self, url: str) -> str:
         """The reference backend has another port each time; it is the same target all the same."""
         return "reference" if self.reference is not None else urlsplit(url).netloc
+
+
+def new_folder(results: Path, scenario: str, load_test: int) -> Path:
+    """`results/<time>-<scenario>-<load test>`, made."""
+    stamp = datetime.fromtimestamp(clock.now_ns() / 1e9, UTC).strftime("%Y%m%d-%H%M%S")
+    folder = results / f"{stamp}-{scenario}-{load_test_name(load_test)}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _result_folders(results: Path) -> list[Path]:

@@ -5,7 +5,7 @@ Every text that could hold a secret is redacted here, on its way into a row.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 from crosstalk.checks.run import Step
@@ -61,7 +61,7 @@ class Notes:
         self._connection = connection
         self._trace_id = trace_id
         self._purpose = purpose
-        self._alike: dict[tuple[str, ...], int] = {}
+        self._alike: dict[Violation, int] = {}
         self._violations = 0
         self._written = False
         self.who = {
@@ -104,7 +104,8 @@ class Notes:
         if run is not None:
             run.violated[violation.name] = run.violated.get(violation.name, 0) + 1
             run.said.add(violation.came)
-        like = (violation.judgement, violation.name, violation.owner, violation.event_kind, violation.field)
+        # everything that tells kinds of violations apart, without what is of one occurrence only
+        like = replace(violation, expected="", came="", owner_run="")
         self._alike[like] = count = self._alike.get(like, 0) + 1
         if count > ALIKE_MAX:
             return
@@ -180,9 +181,7 @@ class Notes:
         for like, count in self._alike.items():
             if count <= ALIKE_MAX:
                 continue
-            judgement, name, owner, event_kind, at_field = like
-            came = f"{count - ALIKE_MAX} more like it"
-            rest = Violation(judgement, name, "", came, event_kind=event_kind, owner=owner, field=at_field)
+            rest = replace(like, came=f"{count - ALIKE_MAX} more like it")
             self._record("violations", self._violation_row(rest, None, b"", clock.now_ns(), count - ALIKE_MAX))
 
     def _violation_row(self, v: Violation, run: LiveRun | None, frame: bytes, at_ns: int, count: int) -> Row:

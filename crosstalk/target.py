@@ -35,7 +35,7 @@ class ReferenceBackend:
     input closes, so that it cannot outlive the harness either.
     """
 
-    def __init__(self, *, seed: int, faults: str, environment: str, log: str) -> None:
+    def __init__(self, *, seed: int, faults: str, log: str) -> None:
         self.token_secret = secrets.token_hex(32)
         command = [sys.executable, "-m", "crosstalk.backend", "--port", "0", "--seed", str(seed), "--exit-with-stdin"]
         for fault in filter(None, faults.split(",")):

@@ -11,33 +11,38 @@ from crosstalk.user import ChatUser
 
 
 class Regular(ChatUser):
-    """Someone who chats: 2 to 5 turns a thread, then a new one; deletes the thread when it is done."""
+    """Someone who chats: 2 to 5 turns a thread, then a new one.
+
+    The thread before is kept while the next one is used, so that what is said in one could show in the other; older
+    ones are deleted, and all of them at the end.
+    """
 
     turns_min = 2
     turns_max = 5
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
-        self._thread: Thread | None = None
+        self._threads: list[Thread] = []
         self._turns_left = 0
 
     @task  # type: ignore[untyped-decorator]
     def turn(self) -> None:
         """One prompt and its run."""
         self.connect()
-        if self._thread is None or self._turns_left <= 0:
-            self._leave_thread()
-            self._thread = self.person.new_thread()
+        if not self._threads or self._turns_left <= 0:
+            self._delete_threads(keep=1)
+            self._threads.append(self.person.new_thread())
             self._turns_left = self.person.rng.randint(self.turns_min, self.turns_max)
         self._turns_left -= 1
-        self.ask(self.generator.settings.prompts.choose(self.person.rng), self._thread)
+        self.ask(self.generator.settings.prompts.choose(self.person.rng), self._threads[-1])
 
     def on_stop(self) -> None:
         if self._person is not None:
-            self._leave_thread()
+            self._delete_threads(keep=0)
         super().on_stop()
 
-    def _leave_thread(self) -> None:
-        thread, self._thread = self._thread, None
-        if thread is not None and thread.turns:
-            self.generator.delete_thread(self.person, thread.thread_id)
+    def _delete_threads(self, *, keep: int) -> None:
+        while len(self._threads) > keep:
+            thread = self._threads.pop(0)
+            if thread.turns:
+                self.generator.delete_thread(self.person, thread.thread_id)

@@ -21,6 +21,8 @@ from crosstalk.checks.tally import Tally
 from crosstalk.checks.verdicts import FAIL, PASS, UNKNOWN
 from crosstalk.checks.words import counted, listed, number, percent, quantity
 
+NO_OPPORTUNITY = "no opportunity"
+
 
 @dataclass(frozen=True, slots=True)
 class Grounds:
@@ -147,7 +149,7 @@ def _find(limit: Limit, metric: Metric, grounds: Grounds) -> Finding:
 def _find_share(limit: Limit, metric: Metric, grounds: Grounds) -> Finding:
     share = grounds.tally.share(limit.metric)
     if share.n == 0:
-        return Finding(UNKNOWN, None, 0, f"no opportunity: no {metric.samples}")
+        return Finding(UNKNOWN, None, 0, f"{NO_OPPORTUNITY}: no {metric.samples}")
     value, said = share.hits / share.n, f"{share.hits:,} of {counted(share.n, metric.samples)}"
     bounds = statistics.share_bounds(share.hits, share.n)
     if limit.bound in (0.0, 1.0, None):
@@ -163,7 +165,7 @@ def _find_count(limit: Limit, metric: Metric, grounds: Grounds) -> Finding:
     count = grounds.tally.count(limit.metric, workers=grounds.workers)
     verdict = _compare(count.count, count.count, limit)
     if count.n == 0 and verdict != FAIL:
-        return Finding(UNKNOWN, None, 0, f"no opportunity: no {metric.samples}")
+        return Finding(UNKNOWN, None, 0, f"{NO_OPPORTUNITY}: no {metric.samples}")
     said = f"{count.count:,} of {counted(count.n, metric.samples)}"
     if verdict == FAIL and limit.metric == "events_lost":
         # ours, not the target's: an incomplete measurement accuses nobody
@@ -201,8 +203,8 @@ def _why(verdict: str, low: float | None, high: float | None, n: int, needed: in
 def _no_samples(metric: Metric, tally: Tally, limit: Limit) -> str:
     everywhere = len(tally.samples(limit.metric, window="all"))
     if everywhere:
-        return f"no opportunity after the ramp: all {counted(everywhere, metric.samples)} were of runs begun during it"
-    return f"no opportunity: no {metric.samples}"
+        return f"{NO_OPPORTUNITY} after the ramp: {counted(everywhere, metric.samples)} during it"
+    return f"{NO_OPPORTUNITY}: no {metric.samples}"
 
 
 def _compare(low: float, high: float, limit: Limit) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from crosstalk.checks.judge_limits import NO_OPPORTUNITY
 from crosstalk.checks.limits import Limits, Phase
 from crosstalk.checks.metrics import METRICS
 from crosstalk.checks.verdicts import FAIL, NOT_REACHED, PASS, UNKNOWN, worst
@@ -14,8 +15,8 @@ from crosstalk.checks.words import listed
 def judge_phases(limits: Limits, entries: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Phases by priority, and the limits' entries again, those of phases not reached made unknown.
 
-    A phase is dead when a share that all the rest goes through (tokens accepted, runs ok) is 0. What needs it, directly
-    or not, is not reached: neither failed nor judged.
+    A phase is dead when a share that all the rest goes through (tokens accepted, runs ok) is 0, or of nothing. What
+    needs it, directly or not, is not reached: neither failed nor judged.
     """
     dead: dict[str, str] = {}  # phase → why nothing behind it can be reached
     judged_entries: list[dict[str, Any]] = []
@@ -73,4 +74,5 @@ def _not_reached(entry: dict[str, Any], why: str) -> dict[str, Any]:
 
 def _closed(entry: Mapping[str, Any]) -> bool:
     metric = METRICS.get(entry["metric"])
-    return metric is not None and metric.gate and entry["n"] > 0 and entry["value"] == 0
+    nothing = entry["value"] == 0 or (entry["n"] == 0 and entry["reason"].startswith(NO_OPPORTUNITY))
+    return metric is not None and metric.gate and nothing

@@ -60,7 +60,7 @@ class Generator:
     """
 
     receive_lag_p99_ms_max: float = 50.0
-    hub_lag_p99_ms_max: float = 100.0
+    hub_lag_p99_ms_max: float = 250.0
     schedule_lag_p99_ms_max: float = 100.0
     cpu_percent_max: float = 90.0
 

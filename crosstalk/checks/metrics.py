@@ -61,7 +61,7 @@ METRICS: dict[str, Metric] = {
         ),
         Metric("close_1011", "count", "connections", "delivery", "connections closed with 1011", "connection"),
         Metric("events_lost", "count", "events", "delivery", "events received and not recorded", "event"),
-        Metric("isolation_violations", "count", "opportunities", "isolation", "what reached another user", "event"),
+        Metric("isolation_violations", "count", "checked events", "isolation", "what reached another user", "event"),
         *_times(
             "connection",
             "connections",

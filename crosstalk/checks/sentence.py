@@ -19,6 +19,7 @@ _THINGS = {
     "tool_result": "a tool result",
     "run_id": "a run id",
     "thread_id": "a thread id",
+    "message_id": "a message id",
     "user_id": "an event",
 }
 _OWN = {"cross_thread": "another thread of its own", "cross_run": "another run of its own"}
@@ -87,8 +88,11 @@ def _passed(verdict: Mapping[str, Any], load_test: Mapping[str, Any]) -> str:
     if chosen:
         parts.append(limit_sentence(chosen[0]))
     unknown = [e for e in verdict["limits"] if e["required"] and e["verdict"] == UNKNOWN]
+    by_reason: dict[str, list[str]] = {}
+    for entry in unknown:
+        by_reason.setdefault(entry["reason"], []).append(limit_label(entry))
     if unknown:
-        said = [f"{limit_label(e)} ({e['reason']})" for e in unknown]
+        said = [f"{listed(labels, most=2)} ({reason})" for reason, labels in by_reason.items()]
         parts.append(f"NOT JUDGED: {listed(said, most=2)}")
     return "; ".join(parts) + "."
 

@@ -42,6 +42,7 @@ def since(previous: Json | None, now: Json) -> dict[str, Any]:
             new.append(check)
         elif was == PASS and check in before and came in (UNKNOWN, NOT_REACHED):
             new.append(f"{check} (passed then, {_said(came)} now)")
+    new.sort(key=lambda check: check not in after)  # what fails before what could not be judged
     return {
         "previous": previous.get("id"),
         "fixed": fixed,

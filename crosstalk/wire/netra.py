@@ -138,11 +138,11 @@ def _content(kind: Kind, fields: dict[str, Any]) -> str:
 
 
 def _key(kind: Kind, fields: dict[str, Any], call_id: str, frame: bytes) -> str:
-    """Retries resend an event: tools are told by their call id, chunks by their number, the rest by their bytes."""
+    """Retries resend an event: tools are told by their call id, chunks by number and text, the rest by their bytes."""
     if kind in (Kind.TOOL_EXECUTING, Kind.TOOL_COMPLETED) and (fields.get("call_id") or fields.get("tool_call_id")):
         return f"{kind}:{call_id}"
     if kind is Kind.CHUNK and isinstance(fields.get("chunk_index"), int):
-        return f"{kind}:{fields.get('task_id')}:{fields['chunk_index']}"
+        return f"{kind}:{fields.get('task_id')}:{fields['chunk_index']}:{fields.get('chunk')}"
     return blake2b(frame, digest_size=8).hexdigest()
 
 

@@ -54,7 +54,7 @@ def test_runs_by_outcome_add_up() -> None:
 @pytest.mark.parametrize(
     ("history", "cause"),
     [
-        (changed(clean(), "health", hub_lag_max_ns=200 * MS), "hub lag of w1: p99 200 ms, at most 100 ms allowed"),
+        (changed(clean(), "health", hub_lag_max_ns=400 * MS), "hub lag of w1: p99 400 ms, at most 250 ms allowed"),
         (changed(clean(), "health", cpu_percent=97.0), "CPU of w1: 97 % for seconds on end, at most 90 % allowed"),
         (clean() | {"health": [health(worker="w2", events_received=0)]}, "worker w1 left no figures of its own health"),
     ],
@@ -81,8 +81,10 @@ def test_a_busy_generator_does_not_spoil_delivery_and_isolation() -> None:
         "pass",
         "pass",
     )
-    assert "NOT JUDGED: connect: timing" not in verdict["sentence"]
-    assert "NOT JUDGED" in verdict["sentence"]
+    assert verdict["sentence"].endswith(
+        "NOT JUDGED: max of connect_time, max of upgrade_time and 6 more "
+        "(timing cannot be believed: CPU of w1: 97 % for seconds on end, at most 90 % allowed)."
+    )
 
 
 @pytest.mark.parametrize("what", ["receive", "schedule"])
@@ -123,7 +125,10 @@ def test_too_few_samples_in_a_smoke_are_said_and_do_not_hold() -> None:
     verdict = verdict_of(clean(runs=40))
     assert (verdict["exit_code"], verdict["word"]) == (0, "SHIP")
     assert "p95 of service_time: insufficient n: 40 of 59 runs (limit 2,000 ms)" in verdict["not_judged"]
-    assert "NOT JUDGED: p95 of chunk_gap (insufficient n: 40 of 59 chunk gaps)" in verdict["sentence"]
+    assert (
+        "NOT JUDGED: p95 of chunk_gap (insufficient n: 40 of 59 chunk gaps), p95 of accept_time, p95 of service_time"
+        in verdict["sentence"]
+    )
     journeys = phase(verdict, "journeys")
     assert (journeys["verdict"], journeys["at_risk"]) == ("unknown", "people wait, and leave")
     assert journeys["reason"] == "NOT JUDGED: message processing, critical flow, first words"
@@ -161,6 +166,12 @@ def test_what_stands_behind_a_dead_phase_is_not_reached() -> None:
     assert all(entry["reason"] == reason for entry in verdict["phases"][1:])
     assert limit(verdict, "no close 1011")["verdict"] == "unknown"
     assert limit(verdict, "no close 1011")["reason"].startswith("not reached: phase auth is dead")
+
+
+def test_a_phase_without_a_single_attempt_is_as_dead() -> None:
+    verdict = verdict_of({"health": [health()]})
+    assert [entry["verdict"] for entry in verdict["phases"]] == ["unknown", *["not reached"] * 3]
+    assert verdict["exit_code"] == 4
 
 
 def test_a_dead_phase_is_passed_on() -> None:

@@ -78,6 +78,11 @@ def test_a_check_that_was_not_there_before_is_new_when_it_fails() -> None:
     assert compared({}, {"x": "fail", "y": "pass"})["new"] == ["x"]
 
 
+def test_what_fails_stands_before_what_could_not_be_judged() -> None:
+    new = compared({"a": "pass", "b": "pass"}, {"a": "unknown", "b": "fail"})["new"]
+    assert new == ["b", "a (passed then, could not be judged now)"]
+
+
 def test_a_check_that_is_gone_is_not_fixed() -> None:
     result = compared({"limit: x": "fail"}, {})
     assert (result["fixed"], result["still"]) == ([], [])
