@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from crosstalk.health import Health, raise_file_limit
 from crosstalk.http import HttpClient
 from crosstalk.load_test import AtEnd, LoadTest, new_folder
 from crosstalk.options import add_options
-from crosstalk.processes import children_of, die_with_parent, end_children, ignore_interrupt, interrupt_main
+from crosstalk.processes import children_of, die_with_parent, end_children, ignore_interrupt, interrupt_main, is_running
 from crosstalk.target import BackendFailed, ReferenceBackend, check_ready
 
 logger = logging.getLogger("crosstalk")
@@ -97,6 +98,8 @@ class _Worker:
         register("crosstalk_finish", self.on_finish, concurrent=True)
         events.test_start.add_listener(self.on_test_start)
         events.test_stopping.add_listener(self.on_test_stopping)
+        # not within the listener: Locust goes on to handle messages, and acknowledgements are among them
+        events.test_stop.add_listener(lambda **_: gevent.spawn(self.finish))
         events.spawning_complete.add_listener(self.on_spawning_complete)
         events.quitting.add_listener(lambda **_: self.finish())
         events.crosstalk_problem.add_listener(lambda text: self._send("crosstalk_problem", {"text": text}))
@@ -148,24 +151,28 @@ class _Worker:
         self.finish()
 
     def finish(self) -> None:
-        """Stop users, hand over everything, wait until it is acknowledged. Works once a load test."""
-        if self._finishing or self.generator is None:
+        """Stop users, hand over everything, wait until it is acknowledged. Works once a load test.
+
+        After a stop in the web UI, Locust's worker reads no message for the length of the stop timeout.
+        """
+        generator = self.generator
+        if self._finishing or generator is None:
             self._finished.wait(HAND_OVER_S)
             return
         self._finishing = True
-        generator = self.generator
         generator.stopping.set()
         self.runner.stop()
         totals = generator.finish()
         self._send("crosstalk_done", totals)
-        deadline_ns = clock.now_ns() + int(HAND_OVER_S * 1e9)
+        deadline_ns = clock.now_ns() + int((self.environment.stop_timeout + HAND_OVER_S) * 1e9)
         while generator.outbox.unacknowledged and clock.now_ns() < deadline_ns:
             self._acknowledged.clear()
             if not self._acknowledged.wait(2.0):
                 generator.outbox.resend()
                 self._send("crosstalk_done", totals)
         generator.outbox.give_up()
-        self.generator = None
+        if self.generator is generator:
+            self.generator = self.environment.crosstalk = None
         self._finished.set()
 
     def _send(self, kind: str, data: dict[str, Any]) -> None:
@@ -284,6 +291,7 @@ class _Keeper:
 
     def on_worker_connect(self, client_id: str, **_: object) -> None:
         if self.load_test is not None and not self._finishing:
+            self.load_test.nodes.add(client_id)
             self.runner.send_message("crosstalk_begin", self.load_test.begin.as_message(), client_id)
 
     def on_batch(self, msg: Any, **_: object) -> None:
@@ -387,6 +395,7 @@ class _Keeper:
         if self.local:
             self.environment.crosstalk = generator
         else:
+            load_test.nodes.update(client.id for client in self.runner.clients.all)
             self.runner.send_message("crosstalk_begin", begin.as_message())
         self._ticker = gevent.spawn(self._tick)
 
@@ -435,7 +444,7 @@ class _Keeper:
             load_test.look()
             if interactive:
                 print(f"\r\x1b[2K{load_test.progress(self.runner.user_count)}", end="", flush=True)
-            elif seconds % 10 == 0:
+            elif seconds == 3 or seconds % 10 == 0:
                 print(load_test.progress(self.runner.user_count), flush=True)
 
     def _stop_users(self, reason: str) -> None:
@@ -496,17 +505,15 @@ class _Keeper:
 
     def _collect_from_workers(self, load_test: LoadTest) -> None:
         """Ask every worker to stop and hand over; wait for each one's last batch, or until it is known to be dead."""
-        waiting = {client.id for client in self.runner.clients.all if client.state != "missing"}
-        if load_test.readiness.ready:
-            self.runner.send_message("crosstalk_finish", {})
-        else:
-            waiting = set()
+        waiting = set(load_test.nodes) if load_test.readiness.ready else set()
+        for node in waiting:
+            self.runner.send_message("crosstalk_finish", {}, node)
         deadline_ns = clock.now_ns() + int((self.environment.stop_timeout + HAND_OVER_S) * 1e9)
         listener_dead = self._listener_is_dead()
         while clock.now_ns() < deadline_ns:
-            done = {worker["node"] for worker in load_test.workers.values() if worker.get("done") and "node" in worker}
-            gone = {client for client in waiting if client not in self.runner.clients}
-            if not waiting - done - gone and not self._incomplete(load_test):
+            waiting -= {worker["node"] for worker in load_test.workers.values() if worker.get("done")}
+            waiting -= {node for node in waiting if self._is_dead(load_test, node)}
+            if not waiting and not self._incomplete(load_test):
                 break
             if listener_dead:
                 self._pump()
@@ -517,6 +524,15 @@ class _Keeper:
             if "node" in worker and not worker.get("done"):
                 worker["lost"] = True
                 load_test.problems.append(f"worker {name} (pid {worker.get('pid')}) did not hand over its last batch")
+
+    def _is_dead(self, load_test: LoadTest, node: str) -> bool:
+        """Locust calls a silent worker missing; one of this machine whose process is gone needs no waiting for."""
+        client = self.runner.clients.get(node)
+        if client is not None and client.state == "missing":
+            return True
+        pids = [int(worker["pid"]) for worker in load_test.workers.values() if worker.get("node") == node]
+        here = node.rpartition("_")[0] == socket.gethostname()
+        return here and any(not is_running(pid) for pid in pids)
 
     def _incomplete(self, load_test: LoadTest) -> bool:
         return any(

@@ -56,6 +56,7 @@ class LoadTest:
     started_ns: int = field(default_factory=clock.now_ns)
     readiness: Readiness = field(default_factory=Readiness)
     workers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    nodes: set[str] = field(default_factory=set)  # Locust's ids of the workers that were told to begin
     problems: list[str] = field(default_factory=list)
     ended_by: str = ""
     leases: LeaseBook = field(init=False)

@@ -74,6 +74,13 @@ def end_children(children: list[psutil.Process], *, patience_s: float = 5.0) -> 
             child.kill()
 
 
+def is_running(pid: int) -> bool:
+    try:
+        return _alive(psutil.Process(pid))
+    except psutil.Error:
+        return False
+
+
 def _alive(process: psutil.Process) -> bool:
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)

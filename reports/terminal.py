@@ -47,8 +47,10 @@ def closing(material: Material, *, colour: bool, shown_as: str) -> str:
     judged = [painted(judgement(verdict, name), f"{name} {_told(judgement(verdict, name))}") for name in JUDGEMENTS]
     lines += ["", "judged      " + "   ".join(judged), *_phases(verdict, painted)]
     lines += _limits(verdict, painted)
-    lines += [*_isolation(verdict), _accounts(material), *_since(verdict), "", f"report      {shown_as}/report.html"]
-    return "\n".join(_fitted(line) for line in lines[:LINES]) + "\n"
+    lines += [*_isolation(verdict), _accounts(material), *_since(verdict)]
+    # the path comes last and whole: it is there to be copied
+    shown = [*(_fitted(line) for line in lines[: LINES - 2]), "", f"report      {shown_as}/report.html"]
+    return "\n".join(shown) + "\n"
 
 
 class _Paint:

@@ -41,7 +41,9 @@ def names(violations: Iterable[Violation]) -> list[str]:
 # --- frames of the netra dialect ------------------------------------------------------------------------------------
 
 
-def frame(name: str, *, run: str = "", user: str = "", thread: str = "", agent: str = "supervisor", **data: Any) -> bytes:
+def frame(
+    name: str, *, run: str = "", user: str = "", thread: str = "", agent: str = "supervisor", **data: Any
+) -> bytes:
     """A frame in the main envelope."""
     ids = {"run_id": run, "user_id": user, "thread_id": thread, "agent_name": agent}
     return json.dumps({"type": name, **{key: value for key, value in ids.items() if value}, "data": data}).encode()
@@ -115,7 +117,9 @@ class Peer:
 
     def header(self, name: str) -> str:
         wanted = name.lower() + ":"
-        return next((line.partition(":")[2].strip() for line in self.head.splitlines() if line.lower().startswith(wanted)), "")
+        return next(
+            (line.partition(":")[2].strip() for line in self.head.splitlines() if line.lower().startswith(wanted)), ""
+        )
 
     def accept(self, *more: str, then: bytes = b"") -> None:
         """Answer 101; `more`: further header lines, `then`: bytes in the same segment."""

@@ -17,7 +17,18 @@ TOP_LEVEL = {"users", "reports", "scenarios", "locustfile", "tests", "bench", "e
 #: doors and values; what is in neither list stands above them: harness, user, session, tools, …
 DOORS = {
     f"crosstalk.{name}"
-    for name in ("accounts", "clock", "config", "connection", "health", "http", "live_run", "options", "stream", "terms")
+    for name in (
+        "accounts",
+        "clock",
+        "config",
+        "connection",
+        "health",
+        "http",
+        "live_run",
+        "options",
+        "stream",
+        "terms",
+    )
 }
 #: modules that reach a clock, a socket, a disk, a process or a thread
 EFFECTS = {
@@ -86,7 +97,7 @@ def package_of(name: str) -> str:
 
 
 def offences(rooms: tuple[str, ...], wrong) -> list[str]:  # type: ignore[no-untyped-def]
-    """"module imports x" for every import in the rooms that `wrong(module, imported)` says is wrong."""
+    """ "module imports x" for every import in the rooms that `wrong(module, imported)` says is wrong."""
     return [
         f"{name} imports {imported}"
         for name, tree in modules(*rooms).items()
@@ -165,7 +176,9 @@ def _neighbours(name: str) -> set[str]:
 # --- pure rooms -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("room", "packages"), [("crosstalk.wire", {"orjson"}), ("crosstalk.checks", {"orjson", "numpy"})])
+@pytest.mark.parametrize(
+    ("room", "packages"), [("crosstalk.wire", {"orjson"}), ("crosstalk.checks", {"orjson", "numpy"})]
+)
 def test_pure_rooms_import_the_standard_library_and_little_else_and_nothing_that_acts(room, packages):
     def wrong(_: str, imported: str) -> bool:
         top = imported.partition(".")[0]
@@ -300,7 +313,9 @@ def test_http_goes_through_the_http_client():
 
 def test_settings_are_read_by_config():
     environ = {
-        name for name, used in uses("os").items() if used & {"environ", "getenv", "environb"} and within(name, "crosstalk")
+        name
+        for name, used in uses("os").items()
+        if used & {"environ", "getenv", "environb"} and within(name, "crosstalk")
     }
     assert environ <= {"crosstalk.config", "crosstalk.target"}  # the target's child inherits the environment
     assert set(uses("tomllib")) <= {"crosstalk.config", "crosstalk.checks.limits"}  # limits: text that config read
@@ -335,7 +350,17 @@ def test_randomness_is_passed_in_with_its_seed():
 # --- what files say -------------------------------------------------------------------------------------------------
 
 TEXTS = {".py", ".md", ".toml", ".conf", ".cfg", ".txt", ".css", ".js", ".html", ".yml", ".yaml", ".sh", ""}
-SKIPPED = {".git", ".venv", "results", "build", "__pycache__", ".hypothesis", ".pytest_cache", ".ruff_cache", ".mypy_cache"}
+SKIPPED = {
+    ".git",
+    ".venv",
+    "results",
+    "build",
+    "__pycache__",
+    ".hypothesis",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".mypy_cache",
+}
 
 
 def product_files() -> Iterator[Path]:

@@ -1,10 +1,8 @@
-"""The catalogue of faults, how one is asked for on the command line, and the seeded draws that decide when it bites.
+"""How a fault is asked for on the command line, and the seeded draws that decide when it bites.
 
 ``--fault NAME[:RATE[:WHEN]]``: RATE is the share of opportunities at which the fault bites, above 0 and up to 1. WHEN
 joins conditions with ``+``: an account range (``0-4``, ``7``), ``overlap``, ``after_cancel``, ``after=SECONDS``.
-An opportunity is one run, or one socket where the catalogue says so, however many events it has. The account is that of
-the user whose run or socket it is: with a leak the one who sees what is another's, with ``leak_wrong_socket`` the one
-whose event goes astray.
+What an opportunity is, and whose account counts, says the catalogue.
 """
 
 from __future__ import annotations
@@ -15,51 +13,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from crosstalk.backend.catalogue import BY_NAME, NAMES
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing a backend can do wrong. `judged_as` is what a judge should call it: a violation, an outcome, or the
-    isolation channel it shows on."""
-
-    name: str
-    what: str
-    where: str
-    judged_as: str
-
-
-CATALOGUE: tuple[Fault, ...] = (
-    Fault("missing_event", "a required event is never sent", "a run: a tool result, else all thinking", "missing"),
-    Fault(
-        "duplicate_event", "one event is sent twice, byte for byte", "a run: any event but a chunk or end", "duplicate"
-    ),
-    Fault(
-        "reordered_event", "two neighbouring events change places", "a run: its start, or a tool call", "out_of_order"
-    ),
-    Fault("late_event", "one more thought 0.3 to 1 s after the end", "a run: after agent_completed", "late"),
-    Fault("malformed_event", "an event is cut in the middle of its JSON", "a run: a chunk", "malformed"),
-    Fault("two_ends", "agent_completed is followed by agent_error", "a run: its end", "duplicate end"),
-    Fault("silent_run", "the run is accepted and no event is ever sent", "a run: all of it", "timeout"),
-    Fault("stall_mid_stream", "half of the answer, then silence for ever", "a run: its chunks", "timeout"),
-    Fault(
-        "tool_error_swallowed", "a failed tool passes for an empty result", "a run: with a failing tool", "wrong result"
-    ),
-    Fault(
-        "close_1011", "the first client message closes the socket with 1011", "a socket: first message", "disconnected"
-    ),
-    Fault("lost_before_ready", "messages of the first 300 ms are dropped", "a socket: after the welcome", "timeout"),
-    Fault("demo_user", "whatever the token says, the user is demo-user-001", "a socket: its identity", "identity"),
-    Fault("canned_answer", "a fixed answer at once, nothing was run", "a run: all of it", "no reference came back"),
-    Fault("leak_wrong_socket", "an event also goes to another user's socket", "a run: any event", "channel 1"),
-    Fault("leak_content", "another user's text in an own event", "a run: tool, chunk, thought or end", "channel 2"),
-    Fault("leak_run_id", "an own event bears another user's run_id", "a run: a thought or a chunk", "channel 3"),
-    Fault(
-        "leak_cache", "answers are cached by prompt text alone", "a run: prompt that another user sent", "channel 10"
-    ),
-    Fault("leak_after_end", "another user's text arrives after the end", "a run: after its end", "channel 17"),
-    Fault("leak_handoff", "another user's reference in agent_handoff", "a run: with a hand-over", "channel 20"),
-    Fault("leak_cross_thread", "a reference of the user's other thread", "a run: its answer", "channel 16"),
-)
-NAMES: tuple[str, ...] = tuple(fault.name for fault in CATALOGUE)
 
 _ACCOUNTS = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 # The last digits of an id number its account: at most five, because what stands before them may end in a digit too.
@@ -123,6 +78,8 @@ def parse_fault(text: str) -> FaultSpec:
             )
     if accounts is not None and accounts[0] > accounts[1]:
         raise ValueError(f"fault {text!r}: the account range ends before it starts")
+    if BY_NAME[name].of_process and (accounts is not None or overlap or after_cancel):
+        raise ValueError(f"fault {text!r}: it concerns the whole process, so of conditions it takes after=SECONDS only")
     return FaultSpec(name, rate, accounts, overlap, after_cancel, after_s)
 
 
@@ -130,15 +87,6 @@ def account_of(user_id: str) -> int | None:
     """The number at the end of a user id (``k3f00017`` is account 17), None where there is none."""
     match = _ACCOUNT_OF.search(user_id)
     return int(match[1]) if match else None
-
-
-def list_faults() -> str:
-    """The catalogue for people: one fault a line, its name first, then what it does, then where it bites."""
-    widths = [max(len(getattr(fault, column)) for fault in CATALOGUE) for column in ("name", "what", "where")]
-    return "\n".join(
-        f"{fault.name:{widths[0]}}  {fault.what:{widths[1]}}  {fault.where:{widths[2]}}  judged as: {fault.judged_as}"
-        for fault in CATALOGUE
-    )
 
 
 class FaultTable:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Container, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import orjson
-
+from crosstalk.backend.events import Event
 from crosstalk.backend.plan import CHUNK, COMPLETED, THINKING, TOOL_COMPLETED, Step
 
 SEEN_MAX = 64
@@ -69,12 +68,13 @@ class Leftovers:
 
 def send_wrongly(
     step: Step,
-    envelope: dict[str, Any],
+    event: Event,
     *,
     other: Seen | None,
     bites: Callable[[str], bool],
-    send: Callable[[bytes], None],
-    send_astray: Callable[[bytes], None] | None,
+    render: Callable[[Event], list[bytes]],
+    send: Callable[[list[bytes]], None],
+    send_astray: Callable[[list[bytes]], None] | None,
 ) -> None:
     """Send the event of a step that is marked for faults.
 
@@ -85,48 +85,56 @@ def send_wrongly(
     for name in step.faults:
         rewrite = _REWRITES.get(name)
         if rewrite is not None and other is not None and bites(name):
-            rewrite(envelope, other)
+            event = rewrite(event, other)
             leaked = True
     if "leak_after_end" in step.faults and not leaked:
         return
-    frame = orjson.dumps(envelope)
+    frames = render(event)
     if "malformed_event" in step.faults and bites("malformed_event"):
-        # Cut between characters: the frame is still a legal text message, only its JSON is broken.
-        frame = frame[: len(frame) // 2].decode(errors="ignore").encode()
-    send(frame)
+        longest = max(range(len(frames)), key=lambda index: len(frames[index]))
+        frames[longest] = _cut(frames[longest])
+    send(frames)
     if "duplicate_event" in step.faults and bites("duplicate_event"):
-        send(frame)
+        send(frames)
     if "leak_wrong_socket" in step.faults and send_astray is not None and bites("leak_wrong_socket"):
-        send_astray(frame)
+        send_astray(frames)
 
 
-def _leak_content(envelope: dict[str, Any], other: Seen) -> None:
-    data = dict(envelope["data"])
-    kind = envelope["type"]
-    if kind == TOOL_COMPLETED:
-        data["result"] = {**data["result"], "previous": other.words}
-    elif kind == CHUNK:
-        data["chunk"] = f"{other.words} {data['chunk']}"
-    elif kind == THINKING:
-        data["thought"] = f"{data['thought']} {other.words}"
-    elif kind == COMPLETED:
-        data["result"] = f"{data['result']} {other.words}"
-    envelope["data"] = data
+def _cut(frame: bytes) -> bytes:
+    """Cut between characters: the frame is still a legal text message, only its JSON is broken."""
+    return frame[: len(frame) // 2].decode(errors="ignore").encode()
 
 
-def _leak_run_id(envelope: dict[str, Any], other: Seen) -> None:
-    envelope["run_id"] = other.run_id
+def _leak_content(event: Event, other: Seen) -> Event:
+    data = event.data
+    if event.kind == TOOL_COMPLETED:
+        return _with(event, result={**data["result"], "previous": other.words})
+    if event.kind == CHUNK:
+        return _with(event, chunk=f"{other.words} {data['chunk']}")
+    if event.kind == THINKING:
+        return _with(event, thought=f"{data['thought']} {other.words}")
+    if event.kind == COMPLETED:
+        return _with(event, result=f"{data['result']} {other.words}")
+    return event
 
 
-def _leak_after_end(envelope: dict[str, Any], other: Seen) -> None:
-    envelope["data"] = {**envelope["data"], "chunk": other.words}
+def _leak_run_id(event: Event, other: Seen) -> Event:
+    return replace(event, run_id=other.run_id)
 
 
-def _leak_handoff(envelope: dict[str, Any], other: Seen) -> None:
-    envelope["data"] = {**envelope["data"], "context": other.words}
+def _leak_after_end(event: Event, other: Seen) -> Event:
+    return _with(event, chunk=other.words)
 
 
-_REWRITES: Mapping[str, Callable[[dict[str, Any], Seen], None]] = {
+def _leak_handoff(event: Event, other: Seen) -> Event:
+    return _with(event, context=other.words)
+
+
+def _with(event: Event, **changes: Any) -> Event:
+    return replace(event, data={**event.data, **changes})
+
+
+_REWRITES: Mapping[str, Callable[[Event, Seen], Event]] = {
     "leak_content": _leak_content,
     "leak_run_id": _leak_run_id,
     "leak_after_end": _leak_after_end,

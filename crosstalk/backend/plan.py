@@ -86,7 +86,7 @@ class Step:
     """One event of a run, without ids and times.
 
     `wait` is what passes before it: a kind of delay, or seconds. `faults` names the faults that may bite when it is
-    sent; a plan leaves it empty. `data` is never changed once made.
+    sent, `lost` says that its frames are made and never arrive; a plan uses neither. `data` is never changed once made.
     """
 
     kind: str
@@ -94,6 +94,7 @@ class Step:
     agent: str
     data: dict[str, Any]
     faults: tuple[str, ...] = ()
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,10 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from crosstalk.backend import frames
 from crosstalk.backend.delays import Delay
-from crosstalk.backend.plan import CHUNK, COMPLETED, ERROR, SUPERVISOR, TOOL_COMPLETED, Step
+from crosstalk.backend.events import Address, Event, Voice
+from crosstalk.backend.plan import COMPLETED, ERROR, SUPERVISOR, TOOL_COMPLETED, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +25,10 @@ class Pace:
 class Run:
     """An agent at work.
 
-    `say` gets every event as (run, step, envelope). `ended` is called once, with the answer or None, before the end
-    event is said; steps after that (faults only) are still said. `cancels_seen` counts the cancels before it started.
+    `address` says whom its events go to, `voice` makes frames of them. `say` gets every event as (run, step, event).
+    `ended` is called once, with the answer or None, before the end event is said; steps after that (faults only) are
+    still said, and `done` is called after the last one; a run that hangs (a fault) is never done. `cancels_seen` counts
+    the cancels before it started, `slowness` multiplies its delays, `astray` says that its events take a wrong route.
     """
 
     def __init__(
@@ -36,22 +37,32 @@ class Run:
         run_id: str,
         user_id: str,
         thread_id: str,
+        address: Address,
+        voice: Voice,
         steps: list[Step],
         pace: Pace,
         rng: random.Random,
         cancels_seen: int,
-        say: Callable[[Run, Step, dict[str, Any]], None],
+        slowness: float,
+        astray: bool,
+        say: Callable[[Run, Step, Event], None],
         ended: Callable[[Run, str | None], None],
+        done: Callable[[], None],
     ) -> None:
         self.run_id = run_id
         self.user_id = user_id
         self.thread_id = thread_id
+        self.address = address
+        self.voice = voice
         self.cancels_seen = cancels_seen
+        self.astray = astray
         self._steps = steps
         self._pace = pace
         self._rng = rng
+        self._slowness = slowness
         self._say = say
         self._ended = ended
+        self._done = done
         self._position = 0
         self._over = False
         self._waited_s = 0.0
@@ -80,10 +91,13 @@ class Run:
         if self._position < len(self._steps):
             wait = self._steps[self._position].wait
             if isinstance(wait, str):
-                self._waited_s = self._pace.delays[wait].draw_ms(self._rng) * self._pace.time_scale / 1000.0
+                delay_ms = self._pace.delays[wait].draw_ms(self._rng)
+                self._waited_s = delay_ms * self._pace.time_scale * self._slowness / 1000.0
             else:
                 self._waited_s = wait
             self._timer = self._loop.call_later(self._waited_s, self._advance)
+        elif self._over:
+            self._done()
 
     def _advance(self) -> None:
         step = self._steps[self._position]
@@ -93,18 +107,13 @@ class Run:
 
     def _emit(self, step: Step) -> None:
         kind, data = step.kind, step.data
-        if kind == CHUNK:
-            data = {"task_id": self.run_id, **data}
-        elif kind == TOOL_COMPLETED:
+        if kind == TOOL_COMPLETED:
             data = {**data, "execution_time_ms": round(self._waited_s * 1000.0, 1)}
         elif kind == COMPLETED:
             data = {**data, "duration_ms": round((self._loop.time() - self._started_s) * 1000.0, 1)}
         if step.agent == SUPERVISOR and not self._over and kind in (COMPLETED, ERROR):
             self._end(data["result"] if kind == COMPLETED else None)
-        envelope = frames.event(
-            kind, run_id=self.run_id, user_id=self.user_id, thread_id=self.thread_id, agent=step.agent, data=data
-        )
-        self._say(self, step, envelope)
+        self._say(self, step, Event(kind, self.run_id, self.user_id, self.thread_id, step.agent, data))
 
     def _end(self, answer: str | None) -> None:
         self._over = True
@@ -128,3 +137,4 @@ class Run:
         # What was still to come is forgotten, so that nothing follows the end.
         self._steps = []
         self._emit(Step(ERROR, 0.0, SUPERVISOR, {"error_code": error_code, "error_message": error_message}))
+        self._done()

@@ -35,6 +35,7 @@ PHANTOM_FIRST = OWNER_MAX - 4096
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _VALUE = {letter: value for value, letter in enumerate(_ALPHABET)}
+#: the prefix, the rest of the head, and 7 to 15 letters of the MAC
 _FIND = re.compile(rb"(?i)ctlk[a-z2-7]{24,32}")
 
 
@@ -119,8 +120,23 @@ class Keyring:
         return head + self._mac(self.load_test, head)
 
     def find(self, data: bytes) -> list[Hit]:
-        """Every canary in `data`, also one whose end was cut off but for 35 bits of its MAC."""
-        return [hit for match in _FIND.finditer(data) if (hit := self._hit(match)) is not None]
+        """Every canary in `data`, also one whose end was cut off but for 35 bits of its MAC.
+
+        A piece of a canary, or a bare prefix, may stand right before another one: after a hit that is not verified in
+        full, the search goes on inside it; and what overlaps a verified hit is no hit of its own.
+        """
+        hits: list[Hit] = []
+        start = 0
+        while (match := _FIND.search(data, start)) is not None:
+            hit = self._hit(match)
+            start = hit.start + (self._verified_length(hit) if hit.label.verified else len(PREFIX))
+            before = hits[-1] if hits else None
+            if before is not None and not before.label.verified and before.start + len(before.canary) > hit.start:
+                if not hit.label.verified:
+                    continue
+                hits.pop()
+            hits.append(hit)
+        return hits
 
     def read(self, text: str) -> Label | None:
         """The label of a whole canary; None when `text` is none."""
@@ -129,10 +145,15 @@ class Keyring:
             return None
         return self._label(lowered)
 
-    def _hit(self, match: re.Match[bytes]) -> Hit | None:
-        found = match.group()[:LENGTH]
-        if len(found) < HEAD_LENGTH + PARTIAL_MAC_LENGTH:
-            return None
+    def _verified_length(self, hit: Hit) -> int:
+        if not hit.label.partial:
+            return LENGTH
+        canary = hit.canary.decode()
+        right = self._mac(hit.label.load_test, canary[:HEAD_LENGTH])
+        return HEAD_LENGTH + _shared_prefix_length(canary[HEAD_LENGTH:], right)
+
+    def _hit(self, match: re.Match[bytes]) -> Hit:
+        found = match.group()
         lowered = found.decode().lower()
         return Hit(lowered.encode(), match.start(), self._label(lowered), folded=lowered.encode() != found)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from itertools import islice
 
 from crosstalk.checks.violation import Violation, delivery
 from crosstalk.wire.event import Event, Kind
@@ -17,6 +18,8 @@ from crosstalk.wire.lifecycle import NESTED_COMPLETED, NESTED_STARTED, Lifecycle
 
 #: an expectation that is not a kind: some tool of the run must fail, and the failure must be passed on
 TOOL_FAILED = "tool_failed"
+#: lost chunks of one agent that are named; a number far ahead must not make a list without end
+CHUNKS_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,8 @@ class RunCheck:
     _open_calls: dict[str, int] = field(default_factory=dict)
     _early_results: dict[str, int] = field(default_factory=dict)
     _chunk_numbers: dict[str, set[int]] = field(default_factory=dict)
+    _chunk_last: dict[str, int] = field(default_factory=dict)
+    _chunks_astray: bool = False
     _illegal: list[str] = field(default_factory=list)
     _handoff_ns: int | None = None
     _final_text: str = ""
@@ -105,7 +110,7 @@ class RunCheck:
             target = self._where_to(symbol)
         step = self._timed(event, symbol, arrived_ns)
         self.state = target
-        self.last_kind = event.kind
+        self.last_kind = str(event.kind)
         if self.ended:
             self.times.end_ns, self.end_kind, self.end_code = arrived_ns, event.kind, event.code
             self._final_text = event.text
@@ -136,15 +141,19 @@ class RunCheck:
         """What an ended run should have shown and did not."""
         if self.end_kind is Kind.ERROR and Kind.ERROR not in self.expects:
             return []
-        wanted = [kind for kind in (*self.lifecycle.required, *self.expects) if kind != TOOL_FAILED]
-        if Kind.ERROR in self.expects:
-            wanted = [Kind.ERROR]
-        missing = [str(kind) for kind in dict.fromkeys(wanted) if kind not in self._seen]
+        missing = [str(kind) for kind in dict.fromkeys(self._wanted()) if kind not in self._seen]
         missing += [f"tool_completed for call {call}" for call in self._open_calls]
         missing += [f"tool_executing for call {call}" for call in self._early_results]
-        for numbers in self._chunk_numbers.values():
-            missing += [f"chunk {n}" for n in range(max(numbers) + 1) if n not in numbers]
+        missing += [f"completed of agent {agent}" for agent in self._agents_inside]
+        for agent, numbers in self._chunk_numbers.items():
+            gaps = (f"chunk {n}" for n in range(self._chunk_last[agent]) if n not in numbers)
+            missing += islice(gaps, CHUNKS_NAMED)
         return missing
+
+    def _wanted(self) -> list[str]:
+        if Kind.ERROR in self.expects:
+            return [Kind.ERROR]
+        return [kind for kind in (*self.lifecycle.required, *self.expects) if kind != TOOL_FAILED]
 
     # --- one event --------------------------------------------------------------------------------------------------
 
@@ -165,17 +174,31 @@ class RunCheck:
         return next((row[symbol] for row in self.lifecycle.moves.values() if symbol in row), self.state)
 
     def _after_end(self, event: Event, arrived_ns: int) -> Step:
+        if self._fills_gap(event):
+            self._illegal.append(f"{event.kind} after the end")
+            return self._timed(event, self._symbol(event), arrived_ns)
         if event.kind in (Kind.COMPLETED, Kind.ERROR):
             came = f"{self.end_kind}, then {event.kind}"
             return Step(violations=(self._say("two_ends", event, "one end", came),))
-        missing_before = self.missing()
-        step = self._timed(event, str(event.kind), arrived_ns)
-        if len(self.missing()) < len(missing_before):
-            self._illegal.append(f"{event.kind} after the end")
-            return step
         after_ms = (arrived_ns - (self.times.end_ns or arrived_ns)) / 1e6
         came = f"{_named(event)} {after_ms:.0f} ms after the end"
         return Step(violations=(self._say("late", event, "nothing after the end", came),))
+
+    def _fills_gap(self, event: Event) -> bool:
+        """Is this what the ended run still lacks? Anything else after the end changes nothing of it."""
+        if not self.missing():
+            return False
+        kind = event.kind
+        if kind is Kind.CHUNK and event.index >= 0:
+            numbers = self._chunk_numbers.get(event.agent, set())
+            if event.index < self._chunk_last.get(event.agent, 0) and event.index not in numbers:
+                return True
+        return (
+            (kind in self._wanted() and kind not in self._seen)
+            or (kind is Kind.TOOL_EXECUTING and event.call_id in self._early_results)
+            or (kind is Kind.TOOL_COMPLETED and event.call_id in self._open_calls)
+            or (kind is Kind.COMPLETED and event.agent in self._agents_inside)
+        )
 
     def _timed(self, event: Event, symbol: Symbol, arrived_ns: int) -> Step:
         times, kind = self.times, event.kind
@@ -197,6 +220,11 @@ class RunCheck:
         counts.text_bytes += len(event.text)
         self.text.append(event.text)
         if event.index >= 0:
+            last = self._chunk_last.get(event.agent, -1)
+            if event.index < last:
+                self._chunks_astray = True
+                self._illegal.append(f"chunk {event.index} after chunk {last}")
+            self._chunk_last[event.agent] = max(last, event.index)
             self._chunk_numbers.setdefault(event.agent, set()).add(event.index)
         if event.text and times.first_chunk_ns is None:
             times.first_chunk_ns = arrived_ns
@@ -253,7 +281,7 @@ class RunCheck:
         streamed = "".join(self.text)
         if self.end_kind is not Kind.COMPLETED or not streamed or not self._final_text:
             return None
-        if not self.lifecycle.chunks_make_final_text:
+        if not self.lifecycle.chunks_make_final_text or self._chunks_astray:
             return None
         if streamed == self._final_text or self.missing():
             return None

@@ -47,20 +47,24 @@ def field_path(frame: bytes, needle: str) -> str:
     except orjson.JSONDecodeError:
         return "(frame)"
     lowered = needle.lower()
-    for path, text in _texts(document, ""):
+    for path, text in _texts(document):
         if lowered in text.lower():
             return path
     return "(frame)"
 
 
-def _texts(value: object, path: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            here = f"{path}.{key}" if path else str(key)
-            yield f"{here}.{{key}}", str(key)
-            yield from _texts(inner, here)
-    elif isinstance(value, list):
-        for number, inner in enumerate(value):
-            yield from _texts(inner, f"{path}[{number}]")
-    elif isinstance(value, str):
-        yield path, value
+def _texts(document: object) -> Iterator[tuple[str, str]]:
+    """All texts of a document in their order, each with its path. Without recursion: frames may nest deeply."""
+    waiting: list[tuple[str, object]] = [("", document)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, str):
+            yield path, value
+        elif isinstance(value, list):
+            waiting += [(f"{path}[{number}]", inner) for number, inner in enumerate(value)][::-1]
+        elif isinstance(value, dict):
+            inside: list[tuple[str, object]] = []
+            for key, inner in value.items():
+                here = f"{path}.{key}" if path else str(key)
+                inside += [(f"{here}.{{key}}", key), (here, inner)]
+            waiting += inside[::-1]

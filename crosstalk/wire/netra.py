@@ -57,7 +57,7 @@ class Netra(Dialect):
             return malformed(f"expected a JSON object, got {type(message).__name__}")
         if message.get("type") == "event_batch" and isinstance(message.get("events"), list):
             entries = [entry for entry in message["events"] if isinstance(entry, dict)]
-            return [_event(entry, orjson.dumps(entry)) for entry in entries]
+            return [_event(entry, _bytes_of(entry)) for entry in entries]
         return [_event(message, frame)]
 
     def prompt(self, turn: Turn) -> str:
@@ -98,18 +98,18 @@ def _event(message: dict[str, Any], frame: bytes) -> Event:
     data = message.get("data")
     fields: dict[str, Any] = message
     if isinstance(data, dict):
-        inner = data.get("event") or data.get("type") if outer in WRAPPERS else None
+        inner = data.get("event") or data.get("type") if _text(outer) in WRAPPERS else None
         outer = inner or outer
         payload = data.get("payload")
         fields = {**message, **data, **(payload if isinstance(payload, dict) else {})}
     elif isinstance(message.get("payload"), dict):
         fields = {**message, **message["payload"]}
-    name = str(outer or "")
+    name = _text(outer)
     kind = KINDS.get(name, Kind.OTHER)
-    code = str(fields.get("error_code") or fields.get("code") or "")
+    code = _text(fields.get("error_code") or fields.get("code"))
     if kind is Kind.REFUSED and code in AUTH_CODES:
         kind = Kind.REJECTED
-    call_id = str(fields.get("call_id") or fields.get("tool_call_id") or fields.get("tool_name") or "")
+    call_id = _text(fields.get("call_id") or fields.get("tool_call_id") or fields.get("tool_name"))
     index = fields.get("chunk_index", -1)
     return Event(
         kind,
@@ -142,9 +142,19 @@ def _key(kind: Kind, fields: dict[str, Any], call_id: str, frame: bytes) -> str:
     if kind in (Kind.TOOL_EXECUTING, Kind.TOOL_COMPLETED) and (fields.get("call_id") or fields.get("tool_call_id")):
         return f"{kind}:{call_id}"
     if kind is Kind.CHUNK and isinstance(fields.get("chunk_index"), int):
-        return f"{kind}:{fields.get('task_id')}:{fields['chunk_index']}:{fields.get('chunk')}"
-    return blake2b(frame, digest_size=8).hexdigest()
+        # agents of one run number their chunks each from 0
+        whose = f"{_text(fields.get('agent_name') or fields.get('agent'))}:{_text(fields.get('task_id'))}"
+        return f"{kind}:{whose}:{fields['chunk_index']}:{_text(fields.get('chunk'))}"
+    return blake2b(frame, digest_size=8).hexdigest() if frame else ""
 
 
 def _text(value: object) -> str:
-    return "" if value is None else value if isinstance(value, str) else str(value)
+    """A scalar as text. Objects and lists are neither ids nor words: "" (and writing deep ones out would raise)."""
+    return value if isinstance(value, str) else "" if value is None or isinstance(value, dict | list) else str(value)
+
+
+def _bytes_of(entry: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(entry)
+    except orjson.JSONEncodeError:  # orjson reads deeper nesting than it writes
+        return b""

@@ -7,8 +7,16 @@ import re
 #: JSON Web Tokens, bearer headers, and fields or parameters that are named as secrets
 _JWT = re.compile(r"eyJ[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 _BEARER = re.compile(r"(?i)(bearer[ .])[A-Za-z0-9._~+/=-]{8,}")
+#: a quoted value goes as a whole, up to its own closing quote, also in JSON that stands escaped in a string of JSON
 _NAMED = re.compile(
-    r"""(?i)((?:access_|refresh_|id_)?token|password|secret|api_?key|authorization)(["']?\s*[:=]\s*["']?)[^"'&\s,}]{4,}"""
+    r"""(?isx)
+    ( (?:access_|refresh_|id_)?token | password | secret | api_?key | authorization )
+    ( \\*["']?\s*[:=]\s* )
+    (?: (?P<quote>") (?:[^"\\]|\\.)+ (?P<end>"|$)
+      | (?P<quote1>') (?:[^'\\]|\\.)+ (?P<end1>'|$)
+      | (?P<quote2>\\+["']) .+? (?P<end2>(?<!\\)(?P=quote2)|$)
+      | [^"'&\s,}\\]{4,}
+    )"""
 )
 
 
@@ -16,4 +24,4 @@ def redact(text: str) -> str:
     """The text without tokens, passwords and keys."""
     text = _JWT.sub("[token]", text)
     text = _BEARER.sub(r"\1[token]", text)
-    return _NAMED.sub(r"\1\2[redacted]", text)
+    return _NAMED.sub(r"\1\2\g<quote>\g<quote1>\g<quote2>[redacted]\g<end>\g<end1>\g<end2>", text)

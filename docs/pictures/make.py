@@ -18,7 +18,7 @@ from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-WIDTH_PX, HEIGHT_PX = 1000, 800
+WIDTH_PX, HEIGHT_PX = 1160, 900
 #: two pictures that are compared need the same colours in both, and far fewer of them than a photograph
 COLOURS = 128
 

@@ -2,7 +2,6 @@
 
 import json
 
-import orjson
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -92,7 +91,9 @@ def test_the_text_of_an_event(name, data, text):
 
 
 def test_an_error_carries_its_code():
-    assert event_of(frame("agent_error", run="r1", error_code="AGENT_FAILED", error_message="no")).code == "AGENT_FAILED"
+    assert (
+        event_of(frame("agent_error", run="r1", error_code="AGENT_FAILED", error_message="no")).code == "AGENT_FAILED"
+    )
 
 
 @pytest.mark.parametrize(
@@ -138,8 +139,9 @@ def test_a_retried_tool_event_is_told_by_its_call_id():
     assert first != key("tool_executing", tool_name="t", call_id="c1")
 
 
-def test_a_retried_chunk_is_told_by_its_number_task_and_agent():
+def test_a_retried_chunk_is_told_by_its_number_text_task_and_agent():
     first = key("agent_response_chunk", chunk="a", chunk_index=0, attempt=1)
+    assert first != key("agent_response_chunk", chunk="b", chunk_index=0, attempt=1)
     assert first == key("agent_response_chunk", chunk="a", chunk_index=0, attempt=2)
     assert first != key("agent_response_chunk", chunk="a", chunk_index=1, attempt=1)
     assert first != key("agent_response_chunk", chunk="a", chunk_index=0, task_id="t2")
@@ -152,13 +154,17 @@ def test_anything_else_is_told_by_its_bytes():
 
 
 def test_two_calls_of_a_tool_without_ids_are_not_one_event():
-    assert key("tool_executing", tool_name="t", arguments={"n": 1}) != key("tool_executing", tool_name="t", arguments={"n": 2})
+    assert key("tool_executing", tool_name="t", arguments={"n": 1}) != key(
+        "tool_executing", tool_name="t", arguments={"n": 2}
+    )
 
 
 # --- what cannot be read --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b'{"type": "agent_thi', b"[1]", b'"agent_started"', b"7", b"null"])
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"\xff", b'{"type": "agent_thi', b"[1]", b'"agent_started"', b"7", b"null"]
+)
 def test_what_is_no_message_is_malformed_and_says_why(data):
     [event] = NETRA.decode(data)
     assert event.kind is Kind.MALFORMED
@@ -166,7 +172,9 @@ def test_what_is_no_message_is_malformed_and_says_why(data):
 
 
 scalars = st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.floats(allow_nan=False) | st.text(max_size=10)
-json_values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner))
+json_values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner)
+)
 known = st.sampled_from([*KINDS, *WRAPPERS, "event_batch", "event", "type", "data", "payload", "events"])
 fields = st.sampled_from(
     ["type", "data", "payload", "events", "event", "run_id", "turn_id", "user_id", "thread_id", "agent_name", "agent",
@@ -179,32 +187,38 @@ near_misses = st.recursive(
 )
 
 
-def nested(depth, value="x"):
-    for _ in range(depth):
-        value = [value]
-    return value
-
-
-@given(near_misses)
-@example({"type": [], "data": {}})
-@example({"type": {}, "data": {"event": []}})
-@example({"type": "event_batch", "events": [nested(400), {"type": "pong", "data": nested(400)}]})
-@example({"type": "agent_completed", "run_id": nested(900), "result": nested(900), "thread_id": {"a": nested(900)}})
-@example({"type": "tool_completed", "call_id": nested(900), "status": {}})
-def test_decoding_never_raises_and_yields_events_of_text(message):
-    for event in NETRA.decode(orjson.dumps(message) if _shallow(message) else json.dumps(message).encode()):
+def check_events(data):
+    for event in NETRA.decode(data):
         assert isinstance(event, Event)
         texts = (event.run_id, event.user_id, event.thread_id, event.agent, event.tool, event.call_id, event.text)
         assert all(isinstance(text, str) for text in (*texts, event.key, event.code, event.name))
         assert isinstance(event.index, int) and isinstance(event.ok, bool)
 
 
-def _shallow(message):
-    try:
-        orjson.dumps(message)
-    except TypeError:
-        return False
-    return True
+@given(near_misses)
+@example({"type": [], "data": {}})
+@example({"type": {}, "data": {"event": []}})
+@example({"type": "tool_completed", "call_id": [], "status": {}, "data": {"payload": []}})
+def test_decoding_never_raises_and_yields_events_of_text(message):
+    check_events(json.dumps(message).encode())
+
+
+def deep(depth):
+    return b"[" * depth + b"]" * depth
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"type": "agent_completed", "result": %s, "run_id": %s}' % (deep(1000), deep(1000)),
+        b'{"type": "event_batch", "events": [{"type": "pong", "data": %s}]}' % deep(900),
+        b'{"type": %s, "data": {"event": %s}}' % (deep(500), deep(500)),
+        deep(100_000),
+    ],
+    ids=["ids", "batch", "type", "too deep to read"],
+)
+def test_nor_does_a_frame_that_is_nested_deeply(data):
+    check_events(data)
 
 
 @given(st.binary(max_size=60))

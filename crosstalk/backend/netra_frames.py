@@ -1,4 +1,4 @@
-"""Every frame that the server says, as bytes. Each is serialised once, however many sockets it goes to."""
+"""The frames of the netra shape, as bytes: its own envelope around every event, and what its sockets say besides."""
 
 from __future__ import annotations
 
@@ -8,9 +8,36 @@ from typing import Any
 
 import orjson
 
+from crosstalk.backend.events import Event
+from crosstalk.backend.plan import CHUNK, THINKING, Step
+
 CRITICAL_EVENTS = ("agent_started", "agent_thinking", "tool_executing", "tool_completed", "agent_completed")
 # What a reply repeats of the message it answers.
 ECHOED = ("request_id", "message_id")
+
+
+class NetraVoice:
+    """One frame an event, labelled with run, user and thread. It remembers nothing: one voice serves all runs."""
+
+    id_kinds = (THINKING, CHUNK)
+
+    def says(self, _step: Step) -> bool:
+        return True
+
+    def render(self, event: Event) -> list[bytes]:
+        data = event.data
+        if event.kind == CHUNK:
+            data = {"task_id": event.run_id, **data}
+        envelope = {
+            "type": event.kind,
+            "run_id": event.run_id,
+            "user_id": event.user_id,
+            "thread_id": event.thread_id,
+            "agent_name": event.agent,
+            "timestamp": datetime.now(UTC),
+            "data": data,
+        }
+        return [orjson.dumps(envelope)]
 
 
 def welcome(user_id: str, connection_id: str) -> bytes:
@@ -28,19 +55,6 @@ def welcome(user_id: str, connection_id: str) -> bytes:
             },
         }
     )
-
-
-def event(kind: str, *, run_id: str, user_id: str, thread_id: str, agent: str, data: dict[str, Any]) -> dict[str, Any]:
-    """The envelope of an event, not yet serialised: a fault may still get at it."""
-    return {
-        "type": kind,
-        "run_id": run_id,
-        "user_id": user_id,
-        "thread_id": thread_id,
-        "agent_name": agent,
-        "timestamp": datetime.now(UTC),
-        "data": data,
-    }
 
 
 def ack(received_type: str, user_id: str, message: dict[str, Any]) -> bytes:

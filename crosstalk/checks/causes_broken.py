@@ -1,0 +1,360 @@
+"""Which runs and connections broke, at which stage, and with what signature: rows of a record in, `Broken` out.
+
+Every run that ended neither well nor by our own hand is in exactly one `Broken`, and so is every connection that was
+lost or never became ready. A run that was lost because its connection had ended before it could say anything is folded
+into the connection: one thing broke, not two. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from crosstalk.checks.columns import Columns
+from crosstalk.checks.tally_faults import rows_of
+from crosstalk.wire.redact import redact
+
+#: where a run or a connection can end, in the order of its life. `authenticate`: the peer refused, or ended the
+#: connection, between the upgrade and the welcome; `ready`: no welcome came, or it named somebody else; `send`: after
+#: the welcome, before any event; `late`: after the end of a run, while none was under way
+STAGES = (
+    "resolve", "connect", "tls", "upgrade", "authenticate", "ready", "send", "first event", "thinking", "tool",
+    "stream", "end", "late",
+)  # fmt: skip
+RUNS, CONNECTIONS = "runs", "connections"
+BAD_TOKEN = "bad_token"
+Row = Mapping[str, Any]
+
+#: the gravest first: what a run is grouped by when several of its rules were broken
+_GRAVEST = (
+    "wrong_socket", "foreign_content", "foreign_id", "unknown_run", "not_real", "silent", "no_end", "two_ends",
+    "tool_error_swallowed", "malformed", "missing", "duplicate", "out_of_order", "text_differs", "late",
+)  # fmt: skip
+_STAGE_OF = {
+    "lost_before_ready": "send", "silent": "first event", "tool_error_swallowed": "tool", "malformed": "stream",
+    "text_differs": "stream", "late": "late", "two_ends": "late",
+}  # fmt: skip
+_STAGE_OF_KIND = {
+    "started": "first event", "thinking": "thinking", "handoff": "thinking", "tool_executing": "tool",
+    "tool_completed": "tool", "chunk": "stream", "completed": "end", "error": "end",
+}  # fmt: skip
+_IDS = re.compile(r"\b(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{12,}|\d{4,}(?!\d)")
+_LAST_EVENT = re.compile(r"last event (\w+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """One failed run, or one failed connection with the runs that went with it.
+
+    `from_ns`..`until_ns` is when it was under way; `broke_ns` when it broke, None where nothing marks the instant
+    (a wait that was given up). `code`: the close code or the HTTP status. `silence_ns`: of a lost connection, from the
+    last frame that we are known to have sent to its end.
+    """
+
+    of: str  # RUNS | CONNECTIONS
+    stage: str
+    signature: str
+    account: str
+    connection: str
+    runs: tuple[str, ...]
+    trace_id: str
+    from_ns: int
+    until_ns: int
+    broke_ns: int | None = None
+    outcome: str = ""
+    code: int | None = None
+    said: str = ""  # error, close reason or refusal, as it came, without tokens
+    transport: str = ""
+    identity_seen: str = ""
+    silence_ns: int | None = None
+    answer_ns: int | None = None  # first event to end
+    violations: tuple[Row, ...] = ()
+
+
+def broken(tables: Mapping[str, Columns], *, timeout_ns: int) -> list[Broken]:
+    """:param tables: `runs`, `connections` and `violations`; one that is missing counts as empty.
+    :param timeout_ns: how long a run is waited for; 0 where it is not known.
+    """
+    connections = rows_of(tables.get("connections", {}))
+    violations = _Violations(rows_of(tables.get("violations", {})))
+    runs = _failed_runs(tables.get("runs", {}), violations)
+    lost = {str(row["connection"]): row for row in connections if _is_lost(row)}
+    last_said = _last_said(tables.get("runs", {}), lost)
+    found: list[Broken] = []
+    folded: dict[str, list[Row]] = {}
+    for row in runs:
+        connection = lost.get(str(row["connection"]))
+        if connection is not None and row["outcome"] == "disconnected" and _is_folded(row, connection):
+            folded.setdefault(str(row["connection"]), []).append(row)
+        else:
+            found.append(_of_run(row, connection, violations, timeout_ns, last_said))
+    in_mid_run = {one.connection: n for n, one in enumerate(found) if one.outcome == "disconnected"}
+    for row in connections:
+        with_it = tuple(str(run["run"]) for run in folded.get(str(row["connection"]), ()))
+        if _is_lost(row) and (n := in_mid_run.get(str(row["connection"]))) is not None:
+            found[n] = replace(found[n], runs=(*found[n].runs, *with_it))  # the run tells the connection's end
+        elif (one := _of_connection(row, with_it, last_said)) is not None:
+            found.append(one)
+    return found + list(violations.on_connections({str(row["connection"]): row for row in connections}))
+
+
+def groupable(text: str) -> str:
+    """`text` without tokens, ids and long numbers, so that the same mistake reads the same each time."""
+    return _IDS.sub("…", redact(" ".join(text.split())))[:120]
+
+
+def is_cut(row: Row) -> bool:
+    """A connection that we closed while it was on its way up: not an attempt."""
+    stopped = row["outcome"] == "cut" or (row["outcome"] != "ready" and row["closed_by"] == "us")
+    return stopped and not row["error"]
+
+
+# --- runs -----------------------------------------------------------------------------------------------------------
+
+
+def _failed_runs(runs: Columns, violations: _Violations) -> list[Row]:
+    """Runs that failed, and runs that ended well but broke a rule afterwards. Rows of good runs are not unpacked."""
+    if not runs or not len(runs["run"]):
+        return []
+    bad = ~np.isin(runs["outcome"], ["ok", "cut"])
+    for i in np.flatnonzero(runs["outcome"] == "ok").tolist() if violations.of_runs else []:
+        bad[i] = (runs["account"][i], runs["run"][i]) in violations.of_runs
+    return rows_of({name: values[bad] for name, values in runs.items()})
+
+
+def _last_said(runs: Columns, lost: Mapping[str, Row]) -> dict[str, int]:
+    """By lost connection: when the last prompt was sent before it ended."""
+    last: dict[str, int] = {}
+    if runs and lost:
+        for name, sent_ns in zip(runs["connection"].tolist(), runs["sent_ns"].tolist(), strict=True):
+            if name in lost and sent_ns <= (lost[name]["ended_ns"] or 0):
+                last[name] = max(sent_ns, last.get(name, 0))
+    return last
+
+
+def _is_folded(run: Row, connection: Row) -> bool:
+    """Nothing had come on this connection yet, or it had ended before the run began."""
+    return not connection["events_in"] or run["sent_ns"] >= (connection["ended_ns"] or 0)
+
+
+def _of_run(
+    row: Row, connection: Row | None, violations: _Violations, timeout_ns: int, last_said: Mapping[str, int]
+) -> Broken:
+    mine = violations.of_runs.get((str(row["account"]), str(row["run"])), ())
+    stage, signature = _run_signature(row, connection, mine)
+    lost = row["outcome"] == "disconnected" and connection is not None
+    ended_ns = connection["ended_ns"] if lost and connection is not None else row["end_ns"]
+    until_ns = ended_ns or row["sent_ns"] + (timeout_ns if row["outcome"] == "timeout" else 0)
+    first_ns = row["first_event_ns"]
+    return Broken(
+        of=RUNS,
+        stage=stage,
+        signature=signature,
+        account=str(row["account"]),
+        connection=str(row["connection"]),
+        runs=(str(row["run"]),),
+        trace_id=str(row["trace_id"]),
+        from_ns=int(row["sent_ns"]),
+        until_ns=int(until_ns),
+        broke_ns=ended_ns,
+        outcome=str(row["outcome"]),
+        code=connection["close_code"] if lost and connection is not None else None,
+        said=groupable(str(connection["close_reason"] if lost and connection is not None else _what(row))),
+        silence_ns=_silence(connection, last_said) if lost and connection is not None else None,
+        answer_ns=row["end_ns"] - first_ns if row["end_ns"] and first_ns else None,
+        violations=tuple(mine),
+    )
+
+
+def _run_signature(row: Row, connection: Row | None, mine: tuple[Row, ...]) -> tuple[str, str]:
+    """(stage, signature) of a run that failed."""
+    outcome, what, stage = str(row["outcome"]), _what(row), _stage(row)
+    last = _LAST_EVENT.search(what)
+    if outcome == "timeout":
+        if not row["events"]:
+            return "first event", "agent timeout: no event at all"
+        return stage, f"agent timeout: silence after {last[1] if last else 'its last event'}"
+    if outcome == "disconnected":
+        if connection is None:
+            return stage, "no answer in time, and none to a ping either"
+        when = "in mid-run" if row["events"] else "before the run's first event"
+        return stage, f"close {_code(connection)} {when}"
+    if outcome == "refused":
+        return "send", f"refused: {_first_code(what)}"
+    if mine and (outcome != "agent_error" or any(one["judgement"] == "isolation" for one in mine)):
+        return _broken_rule(mine, stage)
+    if outcome == "violated":
+        return _told_rule(what, stage)
+    return ("end" if outcome == "agent_error" else stage), groupable(what) or outcome.replace("_", " ")
+
+
+def _stage(row: Row) -> str:
+    said = str(row["signature"]).partition(": ")[0]
+    return said if said in STAGES else "end" if row["end_ns"] else "stream" if row["events"] else "first event"
+
+
+def _what(row: Row) -> str:
+    stage, colon, what = str(row["signature"]).partition(": ")
+    return what if colon and stage in STAGES else str(row["signature"])
+
+
+def _first_code(refusal: str) -> str:
+    """The code of a refusal where it begins with one ("RATE_LIMITED slow down"), else its text."""
+    first = refusal.split(" ", 1)[0]
+    return first if re.fullmatch(r"[A-Z][A-Z0-9_]{2,}|\d{3}", first) else groupable(refusal)
+
+
+# --- broken rules ---------------------------------------------------------------------------------------------------
+
+
+def _gravity(row: Row) -> tuple[bool, int]:
+    name = row["name"]
+    return row["judgement"] != "isolation", _GRAVEST.index(name) if name in _GRAVEST else len(_GRAVEST)
+
+
+def _broken_rule(mine: tuple[Row, ...], stage: str) -> tuple[str, str]:
+    """(stage, signature) by the gravest rule that was broken."""
+    worst = min(mine, key=_gravity)
+    name = str(worst["name"])
+    if worst["judgement"] == "isolation":
+        scope = "" if worst["scope"] == "cross_user" else f", {worst['scope']}"
+        return "late" if worst["channel"] == 17 else "stream", f"{name}, channel {worst['channel']}{scope}"
+    if name == "missing":
+        kinds = sorted({kind for one in mine if one["name"] == name for kind in _kinds(str(one["expected"]))})
+        return _STAGE_OF_KIND.get(kinds[0] if kinds else "", stage), f"missing {', '.join(kinds) or 'an event'}"
+    if name == "not_real":
+        return _told_rule(str(worst["came"]).removeprefix("end: "), stage)
+    return _STAGE_OF.get(name, stage), name.replace("_", " ")
+
+
+def _kinds(expected: str) -> set[str]:
+    """ "tool_completed for call 7, chunk 3" → {tool_completed, chunk}."""
+    return {word for part in expected.split(",") if (word := part.strip().split(" ")[0]) in _STAGE_OF_KIND}
+
+
+def _told_rule(what: str, stage: str) -> tuple[str, str]:
+    """By the run's own signature: beyond a hundred alike, violations are counted and not written one by one."""
+    if what.startswith("not real"):
+        return stage, "not real: quicker than a round trip" if "round trip" in what else groupable(what)
+    names = sorted(what.split(", "), key=lambda name: _GRAVEST.index(name) if name in _GRAVEST else len(_GRAVEST))
+    return _STAGE_OF.get(names[0], stage), groupable(names[0]).replace("_", " ") or "violated"
+
+
+class _Violations:
+    """Violations by the run that they belong to, and those that belong to none, by connection."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self.of_runs: dict[tuple[str, str], tuple[Row, ...]] = {}
+        self._of_none: dict[tuple[str, ...], list[Row]] = {}
+        for row in rows:
+            if row["judgement"] == "harness":
+                continue  # ours, not the target's
+            if row["run"]:
+                key = (str(row["observer"]), str(row["run"]))
+                self.of_runs[key] = (*self.of_runs.get(key, ()), row)
+            elif row["name"] not in ("wrong_identity", "close_1011"):  # the connection's own row tells these
+                place = (row["observer_connection"], row["observer"], row["name"], str(row["channel"]), row["scope"])
+                self._of_none.setdefault(place, []).append(row)
+
+    def on_connections(self, connections: Mapping[str, Row]) -> Iterator[Broken]:
+        """What was seen on a connection outside of any run of its user."""
+        for (connection, account, *_), rows in self._of_none.items():
+            stage, signature = _broken_rule(tuple(rows), "stream")
+            at = [int(row["surfaced_ns"]) for row in rows]
+            row = connections.get(connection, {})
+            yield Broken(
+                of=CONNECTIONS,
+                stage=stage,
+                signature=signature,
+                account=account,
+                connection=connection,
+                runs=(),
+                trace_id=str(row.get("trace_id") or rows[0]["trace_id"]),
+                from_ns=min(at),
+                until_ns=max(at),
+                broke_ns=min(at),
+                outcome="violated",
+                transport=str(row.get("transport") or ""),
+                violations=tuple(rows),
+            )
+
+
+# --- connections ----------------------------------------------------------------------------------------------------
+
+
+def _is_lost(row: Row) -> bool:
+    """It was ready, and its end was not our doing."""
+    ended_by_others = row["closed_by"] in ("peer", "transport") or row["close_code"] == 1011
+    return bool(row["outcome"] == "ready" and ended_by_others and row["purpose"] != BAD_TOKEN)
+
+
+def _of_connection(row: Row, folded: tuple[str, ...], last_said: Mapping[str, int]) -> Broken | None:
+    """None for a connection that is as it should be. `folded`: runs that went with it."""
+    signature = _connection_signature(row)
+    if signature is None:
+        return None
+    lost = _is_lost(row)
+    ended_ns = int(row["ended_ns"] or row["begun_ns"])
+    return Broken(
+        of=CONNECTIONS,
+        stage=signature[0],
+        signature=signature[1],
+        account=str(row["account"]),
+        connection=str(row["connection"]),
+        runs=folded,
+        trace_id=str(row["trace_id"]),
+        from_ns=int(row["ready_ns"] or row["begun_ns"]) if lost else int(row["begun_ns"]),
+        until_ns=ended_ns,
+        broke_ns=ended_ns if lost else None,
+        outcome=str(row["outcome"]),
+        code=row["close_code"] or row["http_status"],
+        said=groupable(str(row["close_reason"] or row["error"])),
+        transport=str(row["transport"]),
+        identity_seen=str(row["identity_seen"]),
+        silence_ns=_silence(row, last_said) if lost else None,
+    )
+
+
+def _connection_signature(row: Row) -> tuple[str, str] | None:
+    if is_cut(row):
+        return None
+    if row["purpose"] == BAD_TOKEN:
+        return _of_bad_token(row)
+    if row["identity"] == "mismatch":
+        return "ready", "another identity than the token's"
+    if row["outcome"] == "ready":
+        if not _is_lost(row):
+            return None
+        if not row["events_in"]:
+            return "send", f"close {_code(row)} before any event"
+        return "late", f"close {_code(row)} while no run was under way"
+    error = groupable(str(row["error"]))
+    if row["stage"] not in ("authenticate", "ready"):
+        return str(row["stage"] if row["stage"] in STAGES else "connect"), error or "failed without a word"
+    if error.startswith("expected a welcome, got close"):
+        return "authenticate", f"close {_code(row)} before the welcome"
+    if row["stage"] == "ready":
+        return "ready", error.replace("expected a welcome, got nothing", "no welcome") or "no welcome"
+    return "authenticate", error or f"close {_code(row)} before the welcome"
+
+
+def _of_bad_token(row: Row) -> tuple[str, str] | None:
+    """A forged token must be refused, and a server fault is not a refusal."""
+    if row["outcome"] == "ready":
+        return "authenticate", "forged token accepted"
+    fault = row["close_code"] == 1011 or (row["http_status"] or 0) >= 500
+    return ("authenticate", f"forged token answered by a server fault: {_code(row)}") if fault else None
+
+
+def _code(row: Row) -> str:
+    """The close code, or the status of the upgrade's answer."""
+    return str(row["close_code"] or (f"HTTP {row['http_status']}" if row["http_status"] else "without a code"))
+
+
+def _silence(connection: Row, last_said: Mapping[str, int]) -> int | None:
+    spoke_ns = max(last_said.get(str(connection["connection"]), 0), connection["ready_ns"] or 0)
+    return int(connection["ended_ns"]) - spoke_ns if spoke_ns and connection["ended_ns"] else None

@@ -1,0 +1,384 @@
+"""What README.md and docs/ say is true: commands run, tables are complete, examples work, links lead somewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from crosstalk.backend.faults import NAMES
+from crosstalk.checks import isolation, judge_isolation
+from crosstalk.checks.judge import EXIT_FAIL, EXIT_LEAK, EXIT_NOT_READY, EXIT_PASS, EXIT_UNKNOWN
+from crosstalk.checks.limits import Generator, parse_limits
+from crosstalk.checks.metrics import METRICS
+from crosstalk.checks.tally_faults import CONFIRMED
+from crosstalk.options import add_options
+from crosstalk.record.rows import TABLES
+from reports.build import build
+from tests.backend.client import SECRET, Backend, backend, mint
+from tests.end_to_end.locust_process import Ended, environment, run
+from tests.end_to_end.test_faults import DELIVERY, LEAKS
+from tests.reports.records import make
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+STAGING = "locust --config scenarios/smoke.conf --host wss://chat.example.org --environment staging"
+#: command → who runs it: a line of .ci/run, or FILE::TEST
+COMMANDS = {
+    "make smoke": ".ci/run",
+    "make leak": "tests/test_docs.py::test_make_leak_runs_the_leak_that_is_tested",
+    "export JWT_SECRET_KEY=0123456789abcdef0123456789abcdef": "tests/test_docs.py::leaking",
+    "python -m crosstalk.backend --port 8000 --fault leak_content": "tests/test_docs.py::leaking",
+    "locust -f examples/lying_test/locustfile.py": (
+        "tests/test_docs.py::test_the_lying_test_passes_where_the_smoke_fails"
+    ),
+    "locust --config scenarios/smoke.conf --host http://127.0.0.1:8000 --fail-fast": (
+        "tests/test_docs.py::test_the_lying_test_passes_where_the_smoke_fails"
+    ),
+    "export JWT_SECRET_STAGING=": "tests/test_docs.py::test_a_backend_of_ones_own_with_its_secret",
+    STAGING: "tests/test_docs.py::test_a_backend_of_ones_own_with_its_secret",
+    f"{STAGING} --accounts accounts.csv": "tests/test_docs.py::test_a_backend_of_ones_own_with_its_accounts",
+    "python -m reports show results/latest": "tests/test_docs.py::test_reports_of_a_record",
+    "python -m reports evidence results/latest": "tests/test_docs.py::test_reports_of_a_record",
+    "python -m reports html results/latest": "tests/test_docs.py::test_reports_of_a_record",
+    "python -m crosstalk.backend --list-faults": "tests/test_docs.py::test_the_backend_lists_the_faults_of_the_table",
+    "locust --config scenarios/smoke.conf --faults": "tests/test_docs.py::test_faults_on_the_command_line",
+    "locust --config scenarios/smoke.conf --host ws://127.0.0.1:9000 --dialect plain.py:Plain": (
+        "tests/test_docs_dialect.py::test_it_drives_a_server"
+    ),
+}
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"))
+
+
+def commands() -> list[str]:
+    lines = [line for page in PAGES for block in blocks(page, "sh") for line in block.splitlines()]
+    return [line.strip() for line in lines if line.strip()]
+
+
+def documented(start: str) -> list[str]:
+    """The words of the command that reads so, else of the one that begins so, ready to be run with this Python."""
+    said = set(commands())
+    [command] = {start} & said or {line for line in said if line.startswith(start)}
+    words = shlex.split(command)
+    python = {"locust": [sys.executable, "-m", "locust"], "python": [sys.executable]}
+    return [*python[words[0]], *words[1:]]
+
+
+def table(page: Path, first_header: str) -> list[list[str]]:
+    """Rows of the page's tables whose first column has that title; a cell's text as it stands."""
+    rows: list[list[str]] = []
+    inside = False
+    for line in page.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if not cells:
+            inside = False
+        elif inside:
+            rows.append(cells)
+        elif cells[0] == first_header:
+            inside = True
+    rows = [row for row in rows if not set(row[0]) <= set("-: ")]
+    assert rows, f"{page}: no table of {first_header}"
+    return rows
+
+
+def code(text: str) -> list[str]:
+    """What stands between backticks."""
+    return re.findall(r"`([^`]+)`", text)
+
+
+def call(words: list[str], *, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        words, cwd=cwd, env=environment(**variables), capture_output=True, text=True, timeout=100, check=False
+    )
+
+
+# --- the pages themselves -------------------------------------------------------------------------------------------
+
+
+def test_every_command_is_run_by_someone() -> None:
+    said = commands()
+    for command in said:
+        runners = [runner for start, runner in COMMANDS.items() if command.startswith(start)]
+        assert runners, f"nobody runs {command!r}: add a test, and name it in COMMANDS"
+    for start, runner in COMMANDS.items():
+        assert any(command.startswith(start) for command in said), f"no page says {start!r} any more"
+        path, _, name = runner.partition("::")
+        text = (ROOT / path).read_text(encoding="utf-8")
+        assert re.search(rf"(?m)^def {name}\(" if name else rf"(?m)^{start}$", text), (start, runner)
+
+
+def test_every_link_leads_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            if target.startswith("https://"):
+                continue
+            name, _, anchor = target.partition("#")
+            file = (page.parent / name) if name else page
+            assert file.exists(), f"{page.name} links to {target}"
+            if anchor:
+                titles = re.findall(r"(?m)^#+ (.+)$", file.read_text(encoding="utf-8"))
+                assert anchor in {re.sub(r"[^\w\- ]", "", t).lower().replace(" ", "-") for t in titles}, target
+
+
+def test_the_map_names_every_file_and_nothing_else() -> None:
+    text = README.read_text(encoding="utf-8")
+    text = text[text.index("## Map of files") : text.index("## Licence")]
+    named, room = {}, ""
+    for line in text.splitlines():
+        if heading := re.match(r"\*\*(?:`(.+)/`|Top level)", line):
+            room = f"{heading[1]}/" if heading[1] else ""
+        elif entry := re.match(r"- `([^`]+)` (\S.*)", line):
+            named[room + entry[1]] = entry[2]
+    rooms = ("crosstalk", "reports", "users", "scenarios", "tests", "bench", "examples", "docs")
+    kinds = {".py", ".toml", ".conf", ".css", ".js", ".html", ".md", ".png"}
+    there = {file.relative_to(ROOT).as_posix() for room in rooms for file in (ROOT / room).rglob("*.*")
+             if file.suffix in kinds and not (file.name == "__init__.py" and not file.read_text().strip())}  # fmt: skip
+    missing = sorted(there - named.keys())
+    gone = sorted(name for name in named if not (ROOT / name).exists())
+    assert not missing, "README.md, map of files: add a line for " + ", ".join(missing)
+    assert not gone, "README.md, map of files: remove " + ", ".join(gone)
+
+
+def test_nothing_is_said_of_where_this_was_built() -> None:
+    for page in PAGES:
+        found = re.findall(r"/work\b|/tmp\b|/home/|\.\./shared|\bissue #?\d+", page.read_text(encoding="utf-8"))
+        assert not found, (page, found)
+
+
+def test_pictures_are_there_and_small() -> None:
+    for name in ("pass.png", "leak.png"):
+        picture = (ROOT / "docs/pictures" / name).read_bytes()
+        assert picture.startswith(b"\x89PNG") and 5_000 < len(picture) < 300_000
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_leak_runs_the_leak_that_is_tested() -> None:
+    recipe = call(["make", "-n", "leak"]).stdout
+    wanted = " ".join(documented("locust --config scenarios/smoke.conf --faults leak_content --fail-fast")[3:])
+    assert wanted in recipe
+    assert "python -m reports evidence results/latest" in recipe
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------
+
+
+def test_options_are_described_with_their_defaults() -> None:
+    class Parser:
+        def __init__(self) -> None:
+            self.rows: list[list[str]] = []
+
+        def add_argument(self, name: str, **said: object) -> None:
+            choices = said.get("choices")
+            meta = said.get("metavar") or ("|".join(choices) if isinstance(choices, tuple) else "")
+            default = said.get("default", False)
+            shown = "off" if default is False else f"`{default}`" if default not in ("", []) else "none"
+            self.rows.append([f"`{name} {meta}".rstrip() + "`", shown, f"`{said['env_var']}`"])
+
+    parser = Parser()
+    add_options(parser)
+    rows = table(ROOT / "docs/options.md", "option")
+    assert [row[:3] for row in rows] == parser.rows
+    assert all(row[3] for row in rows)
+
+
+def test_environment_variables_are_described() -> None:
+    named = {name for row in table(ROOT / "docs/options.md", "variable") for name in code(row[0])}
+    assert {"JWT_SECRET_KEY", "JWT_SECRET", "CROSSTALK_CANARY_SECRET", "GITHUB_STEP_SUMMARY", "NO_COLOR"} < named
+    sources = [*(ROOT / "crosstalk").glob("*.py"), *(ROOT / "reports").glob("*.py")]
+    read = {name for file in sources for name in re.findall(r'environ\.get\("([A-Z_]+)"', file.read_text())}
+    assert read - {"PYTHONPATH", "DISPLAY"} <= named  # the last two are the system's
+
+
+def test_every_column_of_the_record_is_described() -> None:
+    text = (ROOT / "docs/record.md").read_text(encoding="utf-8")
+    for name, columns in TABLES.items():
+        section = re.search(rf"(?ms)^### {name}\n(.*?)(?=^### |\Z)", text)
+        assert section, f"docs/record.md has no section {name}"
+        rows = re.findall(r"(?m)^\| `(\w+)` \| (\S+) \| (.+) \|$", section[1])
+        assert {column: kind for column, kind, _ in rows} == columns, name
+        assert all(meaning.strip() for _, _, meaning in rows)
+    assert set(re.findall(r"(?m)^### (\w+)$", text)) == TABLES.keys()
+
+
+def test_metrics_are_described() -> None:
+    rows = table(ROOT / "docs/measurement.md", "metric")
+    assert [(code(row[0])[0], row[1], row[3]) for row in rows] == [
+        (metric.name, metric.kind, metric.judgement) for metric in METRICS.values()
+    ]
+
+
+@pytest.mark.parametrize("page", [README, ROOT / "docs/measurement.md"], ids=lambda page: page.name)
+def test_exit_codes_are_those_of_the_verdict(page: Path) -> None:
+    rows = {int(row[0]): row[1] for row in table(page, "exit code")}
+    words = {EXIT_PASS: "pass", EXIT_FAIL: "failed", EXIT_LEAK: "isolation", EXIT_UNKNOWN: "judged",
+             EXIT_NOT_READY: "not ready"}  # fmt: skip
+    assert rows.keys() - {2} == words.keys()
+    assert all(word in rows[exit_code] for exit_code, word in words.items())
+
+
+def test_the_limits_example_is_a_limits_file() -> None:
+    [example] = blocks(ROOT / "docs/measurement.md", "toml")
+    limits = parse_limits(example, source="docs/measurement.md")
+    assert [phase.name for phase in limits.phases] == ["auth", "journeys"]
+    assert limits.limits[-1].required is False
+    assert set(re.findall(r"(?m)^(\w+_max) = ", example)) <= {field.name for field in fields(Generator)}
+
+
+def test_channels_are_listed_and_none_is_claimed_that_is_not_checked() -> None:
+    rows = {int(row[0]): row[1:] for row in table(ROOT / "docs/isolation.md", "#")}
+    assert {number: name for number, (name, _) in rows.items()} == judge_isolation.CHANNELS
+    assert {number for number, (_, now) in rows.items() if now.startswith("checked")} == isolation.CHANNELS.keys()
+    checks = README.read_text(encoding="utf-8").split("## What it checks")[1].split("## Test your own")[0]
+    assert set(map(int, re.findall(r"(?m)^- channel (\d+)", checks))) == isolation.CHANNELS.keys()
+
+
+def test_scopes_that_violate_are_those_of_the_verdict() -> None:
+    rows = table(ROOT / "docs/isolation.md", "scope")
+    assert {code(row[0])[0] for row in rows if row[2] == "violated"} == set(CONFIRMED)
+
+
+def test_delivery_violations_are_named() -> None:
+    sources = [*(ROOT / "crosstalk").glob("*.py"), *(ROOT / "crosstalk/checks").glob("*.py")]
+    known = {n for file in sources for n in re.findall(r'(?:delivery|_say)\(\s*"([a-z_0-9]+)"', file.read_text())}
+    checks = README.read_text(encoding="utf-8").split("**Delivery**")[1].split("**Identity**")[0]
+    assert set(code(checks)) == known
+
+
+def test_faults_are_listed_with_what_they_are_caught_as() -> None:
+    rows = {code(row[0])[0]: row[1:] for row in table(ROOT / "docs/faults.md", "fault")}
+    assert tuple(rows) == NAMES
+    for name, (_, caught_as) in DELIVERY.items():
+        assert code(rows[name][1])[0] == caught_as and rows[name][2] == "1", name
+    for name, (_, caught_as, channel, scope) in LEAKS.items():
+        assert code(rows[name][1])[0] == caught_as and f"channel {channel}" in rows[name][1], name
+        assert (scope in rows[name][1]) == (scope != "cross_user") and rows[name][2] == "3", name
+    assert f"makes {len(NAMES)} kinds of mistakes" in README.read_text(encoding="utf-8")
+
+
+def test_the_backend_lists_the_faults_of_the_table() -> None:
+    listed = call(documented("python -m crosstalk.backend --list-faults")).stdout.splitlines()
+    assert [line.split()[0] for line in listed] == [code(row[0])[0] for row in table(ROOT / "docs/faults.md", "fault")]
+
+
+# --- examples and commands ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with `results/latest`, as a load test with a leak leaves it."""
+    home = tmp_path_factory.mktemp("home")
+    folder = home / "results" / "20250915-101010-smoke-abcdef"
+    make(folder, leak=True, timeouts=2)
+    (home / "results" / "latest").symlink_to(folder.name)
+    assert build(folder) == []
+    return home
+
+
+def test_the_record_example_gives_the_verdicts_own_figure(record: Path) -> None:
+    [example] = blocks(ROOT / "docs/record.md", "python")
+    done = call([sys.executable, "-c", example], cwd=record)
+    limits = json.loads((record / "results/latest/verdict.json").read_text())["limits"]
+    [limit] = [e for e in limits if (e["metric"], e["statistic"]) == ("service_time_ms", "p95")]
+    assert limit["value"] is not None and limit["n"] > 60
+    assert done.stdout.strip() == f"p95 of service_time: {limit['value']:.1f} ms, n = {limit['n']}", done.stderr
+
+
+def test_verdict_keys_are_described(record: Path) -> None:
+    folder = record / "results" / "latest"
+    verdict = json.loads((folder / "verdict.json").read_text())
+    described = {key for row in table(ROOT / "docs/measurement.md", "key") for key in code(row[0])}
+    assert described == verdict.keys()
+    files = {code(row[0])[0].rstrip("/") for row in table(README, "file")}
+    assert files == {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("command", ["show", "evidence", "html"])
+def test_reports_of_a_record(record: Path, command: str) -> None:
+    done = call(documented(f"python -m reports {command} results/latest"), cwd=record)
+    assert done.returncode == 0, done.stderr
+    wanted = {"show": "HOLD", "evidence": "observer", "html": ""}[command]
+    assert wanted in done.stdout
+
+
+@pytest.fixture(scope="module")
+def leaking() -> Iterator[Backend]:
+    """The leaking backend of the README; its port is a free one."""
+    words = documented("python -m crosstalk.backend --port 8000")
+    with backend(*words[words.index("8000") + 1 :]) as process:
+        yield process
+
+
+def test_the_lying_test_passes_where_the_smoke_fails(leaking: Backend, tmp_path: Path) -> None:
+    here = {"http://127.0.0.1:8000": leaking.url}
+    lying = [here.get(word, word) for word in documented("locust -f examples/lying_test")]
+    done = call(lying)
+    assert done.returncode == 0
+    assert "100 % success" in done.stdout
+    total = re.findall(r"Aggregated\s+(\d+)\s+(\d+)\(", done.stderr + done.stdout)[-1]
+    assert int(total[0]) > 30 and total[1] == "0", total
+
+    smoke = documented("locust --config scenarios/smoke.conf --host http://127.0.0.1:8000")
+    words = [here.get(word, word) for word in smoke]
+    done = call([*words, "--results", str(tmp_path)], JWT_SECRET_KEY=SECRET)
+    assert done.returncode == EXIT_LEAK, done.stdout + done.stderr
+    assert Ended(done.returncode, done.stdout, tmp_path).verdict["isolation"]["violations_confirmed"] > 0
+
+
+def test_the_lying_test_is_shown_as_it_is() -> None:
+    [shown] = [block for block in blocks(README, "python") if "class Visitor" in block]
+    assert (ROOT / "examples/lying_test/locustfile.py").read_text(encoding="utf-8").endswith(shown)
+
+
+def own_backend(words: list[str], tmp_path: Path, **variables: str) -> Ended:
+    with backend() as process:
+        here = {"wss://chat.example.org": process.url.replace("http", "ws", 1)}
+        words = [here.get(word, word) for word in words]
+        short = ("--users", "12", "--run-time", "12s", "--results", str(tmp_path))
+        done = call([*words, *short], **variables)
+    return Ended(done.returncode, done.stdout + done.stderr, tmp_path)
+
+
+def assert_green(ended: Ended) -> None:
+    assert ended.exit_code == EXIT_PASS, ended.output
+    assert ended.verdict["load_test"]["environment"] == "staging"
+    assert ended.verdict["delivery"]["runs"]["ok"] > 30
+
+
+def test_a_backend_of_ones_own_with_its_secret(tmp_path: Path) -> None:
+    words = documented(STAGING)
+    assert_green(own_backend(words, tmp_path, JWT_SECRET_STAGING=SECRET))
+
+
+def test_a_backend_of_ones_own_with_its_accounts(tmp_path: Path) -> None:
+    accounts = tmp_path / "accounts.csv"
+    lines = [f"person-{number:02},{mint(f'person-{number:02}')}" for number in range(12)]
+    accounts.write_text("\n".join(["user_id,token", *lines]) + "\n")
+    words = documented(
+        "locust --config scenarios/smoke.conf --host wss://chat.example.org --environment staging --accounts"
+    )
+    words[words.index("accounts.csv")] = str(accounts)
+    assert_green(own_backend(words, tmp_path / "results"))
+
+
+@pytest.mark.parametrize("faults", ["leak_content", "missing_event:0.2,leak_wrong_socket:1:0-4+overlap"])
+def test_faults_on_the_command_line(tmp_path: Path, faults: str) -> None:
+    words = documented(f"locust --config scenarios/smoke.conf --faults {faults}")
+    ended = run(tmp_path, *words[words.index("--faults") :], "--run-time", "6s")
+    assert ended.exit_code == EXIT_LEAK
+    assert ended.verdict["load_test"]["faults"] == faults
