@@ -41,7 +41,8 @@ def roster(load_test: int, accounts: tuple[Account, ...]) -> Roster:
 
     def number_of(name: str) -> int | None:
         digits = name.removeprefix(prefix)
-        return int(digits) if name.startswith(prefix) and len(digits) == 5 and digits.isdigit() else None
+        known = name.startswith(prefix) and len(digits) == 5 and digits.isascii() and digits.isdigit()
+        return int(digits) if known else None
 
     return Roster(lambda n: f"{prefix}{n:05}", number_of)
 
@@ -130,5 +131,5 @@ def expires_at_s(token: str) -> float:
     """`exp` of a token, unverified; infinity for a token that is no JWT or has none."""
     try:
         return float(jwt.decode(token, options={"verify_signature": False}).get("exp", "inf"))
-    except jwt.PyJWTError:
+    except (jwt.PyJWTError, TypeError, ValueError):  # no JWT, or one whose `exp` is no number
         return float("inf")

@@ -127,7 +127,7 @@ def load_settings(options: Any, environ: Mapping[str, str] = os.environ) -> Sett
         limits_source=limits_file.name,
         accounts=load_accounts(Path(options.accounts)) if options.accounts else (),
         headers=_headers(options.header, environ),
-        ca_file=_file(options.ca, "--ca"),
+        ca_file=_authority(options.ca),
         think_time_s=options.think_time,
         results=Path(options.results),
         keep_results=options.keep_results,
@@ -146,10 +146,19 @@ def load_settings(options: Any, environ: Mapping[str, str] = os.environ) -> Sett
 
 def token_secret(environment: str, environ: Mapping[str, str] = os.environ) -> str | None:
     """The secret that signs tokens here: JWT_SECRET_<ENVIRONMENT>, JWT_SECRET_KEY, JWT_SECRET, in this order."""
-    for name in secret_names(environment):
-        if environ.get(name):
-            return environ[name]
-    return None
+    return next((environ[name] for name in secret_names(environment) if environ.get(name)), None)
+
+
+def require_secret(environment: str, environ: Mapping[str, str] = os.environ) -> str:
+    """:raises ConfigError: there is no secret to sign tokens with."""
+    secret = token_secret(environment, environ)
+    if secret is None:
+        first, second, third = secret_names(environment)
+        raise ConfigError(
+            f"no secret to sign tokens with: set {first} (or {second}, {third}) to the target's, "
+            "or name accounts of its own with --accounts FILE"
+        )
+    return secret
 
 
 def secret_names(environment: str) -> tuple[str, str, str]:
@@ -166,26 +175,46 @@ def canary_secret(results: Path, environ: Mapping[str, str] = os.environ) -> byt
     try:
         results.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(os.urandom(32).hex().encode())
-        return path.read_bytes()
-    except FileExistsError:
-        return path.read_bytes()  # another load test made it in this very moment
+            _make_secret(path)
+        secret = path.read_bytes()
     except OSError as error:
         raise ConfigError(
             f"results folder {results} cannot be written: {error.strerror}; name another with --results"
         ) from None
+    if len(secret) < 16:
+        raise ConfigError(f"{path}: expected a secret of at least 16 bytes, got {len(secret)}; remove it")
+    return secret
+
+
+def _make_secret(path: Path) -> None:
+    """Appears whole or not at all, and only once: another load test may make it in this very moment."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(os.urandom(32).hex().encode())
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    finally:
+        os.unlink(temporary)
 
 
 def socket_url(host: str, dialect: Dialect) -> str:
-    """`http(s)://…` or `ws(s)://…` → the socket's URL; a path in the host wins over the dialect's."""
-    parts = urlsplit(host if "//" in host else f"http://{host}")
-    scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}.get(parts.scheme)
-    if scheme is None or not parts.hostname:
+    """`http(s)://…` or `ws(s)://…` → the socket's URL; a path in the host wins over the dialect's.
+
+    :raises ConfigError:
+    """
+    try:
+        parts = urlsplit(host if "//" in host else f"http://{host}")
+        scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}.get(parts.scheme)
+        usable = scheme is not None and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not close, a port that is no number
+        usable = False
+    if not usable:
         raise ConfigError(f"--host {host!r}: expected ws://, wss://, http:// or https:// and a host name")
     path = parts.path if parts.path not in ("", "/") else dialect.socket_path
-    return urlunsplit((scheme, parts.netloc, path, parts.query, ""))
+    return urlunsplit((scheme or "", parts.netloc, path, parts.query, ""))
 
 
 def http_url(host: str) -> str:
@@ -208,7 +237,11 @@ def check_host(host: str, environment: Environment, agreed: str) -> None:
 
 
 def tls_context(ca_file: str) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=ca_file or None)
+    """:raises ConfigError:"""
+    try:
+        return ssl.create_default_context(cafile=ca_file or None)
+    except ssl.SSLError as error:
+        raise ConfigError(f"--ca {ca_file}: expected certificates in PEM: {error.reason}") from None
 
 
 def load_dialect(name: str) -> Dialect:
@@ -218,7 +251,7 @@ def load_dialect(name: str) -> Dialect:
     """
     where = DIALECTS.get(name, name)
     module_name, colon, class_name = where.rpartition(":")
-    if not colon:
+    if not (colon and module_name):
         close = get_close_matches(name, DIALECTS, 1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise ConfigError(f"--dialect {name}: expected {', '.join(DIALECTS)}, path/file.py:Class or module:Class{hint}")
@@ -226,11 +259,13 @@ def load_dialect(name: str) -> Dialect:
         module = (
             _module_of_file(Path(module_name)) if module_name.endswith(".py") else importlib.import_module(module_name)
         )
-        found = getattr(module, class_name)
     except (ImportError, OSError, SyntaxError) as error:
         raise ConfigError(f"--dialect {name}: cannot import {module_name}: {error}") from None
-    except AttributeError:
-        raise ConfigError(f"--dialect {name}: {module_name} has no class {class_name}") from None
+    except Exception as error:  # whatever the file does when it is imported
+        raise ConfigError(f"--dialect {name}: cannot import {module_name}: {type(error).__name__}: {error}") from None
+    found = getattr(module, class_name, None)
+    if found is None:
+        raise ConfigError(f"--dialect {name}: {module_name} has no class {class_name}")
     if not (isinstance(found, type) and issubclass(found, Dialect)):
         raise ConfigError(f"--dialect {name}: {class_name} is not a subclass of crosstalk.wire.dialect.Dialect")
     return found()
@@ -243,7 +278,8 @@ def load_prompts(path: Path) -> Prompts:
     families, weights = {}, {}
     for name, table in tables.items():
         where = f"{path}: [{name}]"
-        if not isinstance(table, dict) or not table.get("texts") or not all(isinstance(t, str) for t in table["texts"]):
+        texts = table.get("texts") if isinstance(table, dict) else None
+        if not (isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts)):
             raise ConfigError(f'{where}: expected texts = ["…", …] with at least one prompt')
         if unknown := table.keys() - {"texts", "expects", "weight", "reference"}:
             raise ConfigError(
@@ -255,9 +291,12 @@ def load_prompts(path: Path) -> Prompts:
         reference = table.get("reference", "prompt")
         if reference not in ("prompt", "context"):
             raise ConfigError(f'{where}: reference = {reference!r}; expected "prompt" or "context"')
-        families[name] = tuple(Prompt(name, text, expects, reference) for text in table["texts"])
-        weights[name] = float(table.get("weight", 1))
-    if not families:
+        weight = table.get("weight", 1)
+        if not isinstance(weight, int | float) or not weight >= 0:
+            raise ConfigError(f"{where}: weight = {weight!r}; expected a number, 0 or more")
+        families[name] = tuple(Prompt(name, text, expects, reference) for text in texts)
+        weights[name] = float(weight)
+    if not sum(weights.values()):
         raise ConfigError(f'{path}: no prompts; expected a table a family, each with texts = ["…"]')
     return Prompts(families, weights)
 
@@ -276,7 +315,8 @@ def load_accounts(path: Path) -> tuple[Account, ...]:
         raise ConfigError(f"{path}: not readable as JSON: {error}") from None
     accounts = []
     for number, entry in enumerate(entries, 1):
-        known = {key: str(entry.get(key) or "") for key in ("user_id", "email", "password", "token")}
+        values = entry if isinstance(entry, dict) else {}
+        known = {key: str(values.get(key) or "") for key in ("user_id", "email", "password", "token")}
         name = known["user_id"] or known["email"].partition("@")[0]
         if not name or not (known["token"] or (known["email"] and known["password"])):
             raise ConfigError(f"{path}: entry {number}: expected user_id and token, or email and password")
@@ -294,6 +334,8 @@ def _environment(name: str, folder: Path) -> Environment:
         close = get_close_matches(name, tables, 1)
         hint = f"; did you mean {close[0]}?" if close else f"; add a table [{name}] for an environment of your own"
         raise ConfigError(f"--environment {name}: environments.toml has {', '.join(tables)}{hint}")
+    if not isinstance(tables[name], dict):
+        raise ConfigError(f"environments.toml: expected a table [{name}], got {name} = {tables[name]!r}")
     table = dict(tables[name])
     hosts = tuple(table.pop("hosts", ()))
     try:
@@ -333,9 +375,11 @@ def _find(name: str, folder: Path) -> Path:
     return SCENARIOS / name
 
 
-def _file(path: str, option: str) -> str:
+def _authority(path: str) -> str:
     if path and not Path(path).is_file():
-        raise ConfigError(f"{option} {path}: no such file")
+        raise ConfigError(f"--ca {path}: no such file")
+    if path:
+        tls_context(path)
     return path
 
 

@@ -18,7 +18,7 @@ from crosstalk.accounts import RENEW_BEFORE_S, Mint, Purse, expires_at_s, forged
 from crosstalk.checks.canary import Keyring
 from crosstalk.checks.isolation import Exposures, Observer
 from crosstalk.clock import clock
-from crosstalk.config import ConfigError, Settings, http_url, secret_names, socket_url, tls_context, token_secret
+from crosstalk.config import Settings, http_url, require_secret, socket_url, tls_context
 from crosstalk.connection import Inbox
 from crosstalk.health import Health
 from crosstalk.http import HttpClient
@@ -92,6 +92,7 @@ class Generator:
         self._sessions: dict[str, Session] = {}
         self._persons: dict[int, Person] = {}
         self._here: set[int] = set()
+        self._placed: set[int] = set()  # numbers of those who hold one of the `max_connections` places
         self._places = BoundedSemaphore(settings.max_connections) if settings.max_connections else None
         self._terms = Terms(
             dialect=settings.dialect,
@@ -159,6 +160,7 @@ class Generator:
         """
         if self._places is not None:
             self._places.acquire()
+            self._placed.add(person.number)
         session = self.session(person)
         begun_ns = clock.now_ns()
         try:
@@ -172,7 +174,9 @@ class Generator:
 
     def disconnected(self, person: Person) -> None:
         """This person's session is over."""
-        if self._sessions.pop(person.name, None) is not None and self._places is not None:
+        self._sessions.pop(person.name, None)
+        if self._places is not None and person.number in self._placed:
+            self._placed.discard(person.number)
             self._places.release()
 
     def leave(self, person: Person) -> None:
@@ -291,13 +295,7 @@ class Generator:
         if self.settings.accounts:
             return None
         environment = self.settings.environment.name
-        secret = self.begin.token_secret or token_secret(environment)
-        if not secret:
-            first, second, third = secret_names(environment)
-            raise ConfigError(
-                f"no secret to sign tokens with: set {first} (or {second}, {third}) to the target's, "
-                "or name accounts of its own with --accounts FILE"
-            )
+        secret = self.begin.token_secret or require_secret(environment)
         return Mint(secret, environment)
 
     def _sign_in(self, person: Person) -> str:

@@ -183,6 +183,6 @@ def _seconds(text: str) -> float:
 
 
 def _count(text: str) -> int:
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit()):
         raise ArgumentTypeError(f"expected a whole number, 0 or more, got {text!r}")
     return int(text)

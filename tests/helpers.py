@@ -4,6 +4,7 @@ servers of our own that say exactly what a test tells them. Imports no gevent: p
 
 from __future__ import annotations
 
+import argparse
 import base64
 import hashlib
 import json
@@ -13,14 +14,23 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
+import configargparse
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from websockets.frames import Frame
 from websockets.frames import Opcode as FrameOpcode
 
 from crosstalk.checks.canary import Keyring
 from crosstalk.checks.isolation import Exposures, Observer, Roster
 from crosstalk.checks.violation import Violation
+from crosstalk.options import add_options
 from crosstalk.wire.event import Event
 from crosstalk.wire.netra import Netra
 
@@ -81,6 +91,24 @@ class House:
             subject=user_name(number),
             exposures=self.exposures,
         )
+
+
+# --- options --------------------------------------------------------------------------------------------------------
+
+
+class _Parser(configargparse.ArgumentParser):
+    """Locust's parser as far as our options use it. (Importing Locust itself would patch this whole process.)"""
+
+    def add_argument(self, *names: str, include_in_web_ui: bool = True, **more: Any) -> Any:
+        return super().add_argument(*names, **more)
+
+
+def parsed(*arguments: str, locustfile: str = "", env: dict[str, str] | None = None) -> argparse.Namespace:
+    """Options as Locust hands them over."""
+    parser = _Parser(exit_on_error=False)
+    parser.add_argument("--locustfile", default=locustfile)
+    add_options(parser)
+    return parser.parse_args(list(arguments), env_vars=env or {})
 
 
 # --- servers --------------------------------------------------------------------------------------------------------
@@ -241,3 +269,52 @@ def server(*handlers: Callable[[Peer], Any], tls: ssl.SSLContext | None = None) 
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
+
+
+class Authority:
+    """A certificate authority of a test's own: `file` goes to --ca."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority of tests")])
+        self.file = folder / "ca.pem"
+        usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+        ours = self._certificate(self._name, self._key, [(x509.BasicConstraints(True, None), True), (usage, True)])
+        self.file.write_bytes(ours.public_bytes(serialization.Encoding.PEM))
+
+    def server_context(self, host: str) -> ssl.SSLContext:
+        """What a server needs that is `host`, by name or address."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        named: x509.GeneralName = x509.DNSName(host)
+        if host[0].isdigit():
+            named = x509.IPAddress(ip_address(host))
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+        certificate = self._certificate(subject, key, [(x509.SubjectAlternativeName([named]), False)])
+        file = self._folder / "server.pem"
+        file.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+            + certificate.public_bytes(serialization.Encoding.PEM)
+        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(file)
+        return context
+
+    def _certificate(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, extensions: list[tuple[x509.ExtensionType, bool]]
+    ) -> x509.Certificate:
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+        )
+        for extension, critical in extensions:
+            builder = builder.add_extension(extension, critical)
+        return builder.sign(self._key, hashes.SHA256())

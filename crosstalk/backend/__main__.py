@@ -8,7 +8,7 @@ import sys
 import uvloop
 
 from crosstalk.backend.options import read_settings
-from crosstalk.backend.server import end_with_parent, raise_descriptor_limit, serve
+from crosstalk.backend.server import CannotServe, end_with_parent, raise_descriptor_limit, serve
 
 _log = logging.getLogger("crosstalk.backend")
 
@@ -26,8 +26,8 @@ def main() -> int:
     _log.info("seed %d, faults: %s", settings.seed, ", ".join(map(str, settings.faults)) or "none")
     try:
         uvloop.run(serve(settings))
-    except OSError as error:
-        print(f"crosstalk.backend: cannot listen on {settings.host_address}:{settings.port}: {error}", file=sys.stderr)
+    except CannotServe as error:
+        print(f"crosstalk.backend: {error}", file=sys.stderr)
         return 1
     return 0
 

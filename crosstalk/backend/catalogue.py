@@ -62,14 +62,19 @@ CATALOGUE: tuple[Fault, ...] = (
     Fault("stall_mid_stream", "half of the answer, then silence for ever", "a run: its chunks", "timeout"),
     Fault("partial_result_lost", "one chunk of the answer is lost on its way", "a run: its chunks", "text differs"),
     Fault(
-        "split_sessions", "what an agent says goes to a second, unconnected manager", "a run: all but its ends", "missing"
+        "split_sessions",
+        "what an agent says goes to a second, unconnected manager",
+        "a run: all but its ends",
+        "missing",
     ),
     Fault(
         "tool_error_swallowed", "a failed tool passes for an empty result", "a run: with a failing tool", "wrong result"
     ),
     Fault("canned_answer", "a fixed answer at once, nothing was run", "a run: all of it", "no reference came back"),
     Fault("zero_time", "every event at once, as if run: 0.00 s", "a run: all of it", "time alone: service_time near 0"),
-    Fault("cascading_cancel", "one cancel ends other users' runs too", "a run: while another user cancels", "agent_error"),
+    Fault(
+        "cascading_cancel", "one cancel ends other users' runs too", "a run: while another user cancels", "agent_error"
+    ),
     # life of a socket
     Fault(
         "close_1011",
@@ -86,25 +91,55 @@ CATALOGUE: tuple[Fault, ...] = (
         {"per_run": "events of the first 300 ms are dropped"},
     ),
     Fault(
-        "idle_cut", "a socket silent for 3 s is closed with 1001, agents take 4 s", "a socket: its silence", "disconnected"
+        "idle_cut",
+        "a socket silent for 3 s is closed with 1001, agents take 4 s",
+        "a socket: its silence",
+        "disconnected",
     ),
     Fault("wrong_path", "the socket path answers 404", "a socket: its upgrade", "not ready"),
     Fault("id_refused", "ids like k3f00017 are refused: 1011", "a socket: after the upgrade", "close 1011"),
     # identity
-    Fault("demo_user", "whatever the token says, the user is demo-user-001", "a socket: its identity", "identity",
-          _NO_WELCOME),  # fmt: skip
-    Fault("hashed_ids", "tokens are hashed into 16 user ids, users collide", "a request: its identity", "identity",
-          _NO_WELCOME),  # fmt: skip
-    Fault("accept_any_token", "the signature of a token is not checked", "a request: a bad token", "bad token accepted"),
     Fault(
-        "permissive_breaker", "after 3 bad tokens every token is accepted", "a request: a bad token", "bad token accepted"
+        "demo_user",
+        "whatever the token says, the user is demo-user-001",
+        "a socket: its identity",
+        "identity",
+        _NO_WELCOME,
+    ),  # fmt: skip
+    Fault(
+        "hashed_ids",
+        "tokens are hashed into 16 user ids, users collide",
+        "a request: its identity",
+        "identity",
+        _NO_WELCOME,
+    ),  # fmt: skip
+    Fault(
+        "accept_any_token", "the signature of a token is not checked", "a request: a bad token", "bad token accepted"
     ),
-    Fault("header_ignored", "a token in the header is not seen", "a socket: its upgrade", "valid token refused",
-          _REFUSED_UPGRADE),  # fmt: skip
-    Fault("subprotocol_ignored", "a token in the subprotocol is not seen", "a socket: its upgrade",
-          "valid token refused", _REFUSED_UPGRADE),  # fmt: skip
+    Fault(
+        "permissive_breaker",
+        "after 3 bad tokens every token is accepted",
+        "a request: a bad token",
+        "bad token accepted",
+    ),
+    Fault(
+        "header_ignored",
+        "a token in the header is not seen",
+        "a socket: its upgrade",
+        "valid token refused",
+        _REFUSED_UPGRADE,
+    ),  # fmt: skip
+    Fault(
+        "subprotocol_ignored",
+        "a token in the subprotocol is not seen",
+        "a socket: its upgrade",
+        "valid token refused",
+        _REFUSED_UPGRADE,
+    ),  # fmt: skip
     # the process
-    Fault("env_missing", "no settings: health 503, sockets close with 1011", "the process: from its start", "not ready"),
+    Fault(
+        "env_missing", "no settings: health 503, sockets close with 1011", "the process: from its start", "not ready"
+    ),
     Fault("startup_slow", "for 5 s everything but /health/live is 503", "the process: from its start", "not ready"),
     Fault("cache_down", "health says degraded, agents take 2.5 times as long", "the process: its cache", "degraded"),
     Fault(
@@ -115,8 +150,13 @@ CATALOGUE: tuple[Fault, ...] = (
         {"agui": "the first live socket of this shape", "per_run": "the first live socket; content alone shows it"},
     ),
     # isolation
-    Fault("leak_wrong_socket", "an event also goes to another user's socket", "a run: any event", "channel 1",
-          {"per_run": "content alone shows it"}),  # fmt: skip
+    Fault(
+        "leak_wrong_socket",
+        "an event also goes to another user's socket",
+        "a run: any event",
+        "channel 1",
+        {"per_run": "content alone shows it"},
+    ),  # fmt: skip
     Fault("leak_content", "another user's text in an own event", "a run: tool, chunk, thought or end", "channel 2"),
     Fault(
         "leak_run_id",
@@ -128,8 +168,13 @@ CATALOGUE: tuple[Fault, ...] = (
     Fault(
         "leak_cache", "answers are cached by prompt text alone", "a run: prompt that another user sent", "channel 10"
     ),
-    Fault("leak_after_end", "another user's text arrives after the end", "a run: after its end", "channel 17",
-          _BEFORE_CLOSE),  # fmt: skip
+    Fault(
+        "leak_after_end",
+        "another user's text arrives after the end",
+        "a run: after its end",
+        "channel 17",
+        _BEFORE_CLOSE,
+    ),  # fmt: skip
     Fault("leak_handoff", "another user's reference in the hand-off", "a run: with a hand-over", "channel 20"),
     Fault("leak_cross_thread", "a reference of the user's other thread", "a run: its answer", "channel 16"),
 )

@@ -1,6 +1,6 @@
-"""The chat service: which sockets a user has, which runs are in progress, and what starts and ends a run.
+"""The chat service: which runs are in progress, and what starts and ends a run.
 
-It is the one place where runs, threads, sockets and faults meet. It knows no HTTP and reads no frames.
+It is the one place where runs, threads, sockets and faults meet. It knows no HTTP, no shape, and reads no frames.
 """
 
 from __future__ import annotations
@@ -9,40 +9,37 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
-import orjson
-
+from crosstalk.backend.events import Address, Event, Voice
 from crosstalk.backend.faults import FaultTable, account_of
 from crosstalk.backend.leaks import Leftovers, Seen, send_wrongly
-from crosstalk.backend.mistakes import spoil
+from crosstalk.backend.mistakes import dawdle, spoil
+from crosstalk.backend.outlets import Outlet, Outlets
 from crosstalk.backend.plan import Ask, Plan, Step, asks_memory, make_plan, references_of
 from crosstalk.backend.runs import Pace, Run
 from crosstalk.backend.store import Refused, Store, Thread
 
 RUNS_A_USER_MAX = 256
+# With idle_cut a socket is closed after the first, and an agent thinks for the second.
+IDLE_CUT_S, IDLE_THINKING_S = 3.0, 4.0
+CACHE_DOWN_SLOWNESS = 2.5
 _log = logging.getLogger("crosstalk.backend")
-
-
-class Outlet(Protocol):
-    """A connected socket, as far as the chat service cares."""
-
-    user_id: str
-
-    def send(self, frame: bytes) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A request to run an agent: ids where the client chose them, and the private parts of the payload."""
+    """A request to run an agent: ids where they are chosen already, and the private parts of the payload. `slow`: the
+    agent takes longer than the socket that asks is kept (faults only)."""
 
     prompt: str
     thread_id: str | None
     run_id: str | None
     context: Mapping[str, Any]
     profile: Mapping[str, Any]
+    slow: bool = False
 
 
 class Chat:
@@ -50,34 +47,24 @@ class Chat:
 
     def __init__(self, *, seed: int, pace: Pace, faults: FaultTable) -> None:
         self.store = Store()
+        self.outlets = Outlets(keeps_handlers="router_growth" in faults.names)
+        self.pace = pace
         self._seed = seed
-        self._pace = pace
         self._faults = faults
         self._started_s = time.monotonic()
-        self._sockets: dict[str, list[Outlet]] = {}
         self._runs: dict[str, Run] = {}
         self._runs_of: dict[str, int] = {}
         self._run_count = 0
         self._cancel_count = 0
         self._leftovers = Leftovers()
 
-    def join(self, socket: Outlet) -> None:
-        self._sockets.setdefault(socket.user_id, []).append(socket)
+    def start_run(
+        self, user_id: str, turn: Turn, *, address: Address, voice: Voice, done: Callable[[], None] = lambda: None
+    ) -> None:
+        """Its events go to `address` in the words of `voice`; `done` is called after the last one.
 
-    def leave(self, socket: Outlet) -> None:
-        sockets = self._sockets.get(socket.user_id, [])
-        if socket in sockets:
-            sockets.remove(socket)
-            if not sockets:
-                del self._sockets[socket.user_id]
-
-    def send(self, user_id: str, frame: bytes) -> None:
-        """To all sockets of a user; to nobody where there is none."""
-        for socket in self._sockets.get(user_id, ()):
-            socket.send(frame)
-
-    def start_run(self, user_id: str, turn: Turn) -> None:
-        """Refused where an id is used or another user's, or too many runs are in progress; nothing changes then."""
+        Refused where an id is used or another user's, or too many runs are in progress; nothing changes then.
+        """
         if turn.run_id is not None:
             self.store.check_new_run(user_id, turn.run_id)
         if self._runs_of.get(user_id, 0) >= RUNS_A_USER_MAX:
@@ -91,21 +78,44 @@ class Chat:
         plan = self._plan(user_id, run_id, turn, thread)
         thread.add("user", turn.prompt, run_id)
         self._runs_of[user_id] = self._runs_of.get(user_id, 0) + 1
-        steps = list(plan.steps)
-        if self._faults.names:
-            self._leftovers.note_run(Seen.of(user_id, run_id, plan.references, plan.text, turn.prompt))
-            steps = spoil(steps, self._faults.names, lambda name: self.bites(name, user_id, run_id, cancels_seen), rng)
         self._runs[run_id] = Run(
             run_id=run_id,
             user_id=user_id,
             thread_id=thread.id,
-            steps=steps,
-            pace=self._pace,
+            address=address,
+            voice=voice,
+            steps=self._steps(user_id, run_id, turn, plan, voice, rng),
+            pace=self.pace,
             rng=rng,
             cancels_seen=cancels_seen,
+            slowness=CACHE_DOWN_SLOWNESS if self.bites("cache_down", user_id, run_id, cancels_seen) else 1.0,
+            astray=self.bites("router_growth", user_id, run_id, cancels_seen),
             say=self._say,
             ended=self._end,
+            done=done,
         )
+
+    def _steps(self, user_id: str, run_id: str, turn: Turn, plan: Plan, voice: Voice, rng: random.Random) -> list[Step]:
+        """What of the plan this shape has words for, as wrong as the faults want it."""
+        steps = [step for step in plan.steps if voice.says(step)]
+        if not self._faults.names:
+            return steps
+        self._leftovers.note_run(Seen.of(user_id, run_id, plan.references, plan.text, turn.prompt))
+        cancels_seen = self._cancel_count
+        steps = spoil(
+            steps,
+            self._faults.names,
+            lambda name: self.bites(name, user_id, run_id, cancels_seen),
+            rng,
+            voice.id_kinds,
+        )
+        return dawdle(steps, IDLE_THINKING_S * self.pace.time_scale) if turn.slow else steps
+
+    def is_running(self, run_id: str) -> bool:
+        return run_id in self._runs
+
+    def run_count_of(self, user_id: str) -> int:
+        return self._runs_of.get(user_id, 0)
 
     def stop_run(self, user_id: str, run_id: str) -> None:
         """Refused where the run is not this user's or has ended."""
@@ -115,6 +125,9 @@ class Chat:
             raise Refused("RUN_ENDED", "this run has ended")
         self._cancel_count += 1
         run.cancel()
+        for other in list(self._runs.values()):
+            if other.user_id != user_id and self.bites("cascading_cancel", other.user_id, other.run_id):
+                other.cancel()
 
     def drop_runs(self) -> None:
         for run in self._runs.values():
@@ -131,7 +144,7 @@ class Chat:
             name, account=account_of(user_id), now_s=now_s, overlap=overlap, cancels_seen=cancels_seen
         )
         if bitten:
-            _log.info("fault %s bites user %s, %s", name, user_id, what)
+            _log.info("fault %s bites user %s, %s", name, user_id or "unknown", what)
         return bitten
 
     def _plan(self, user_id: str, run_id: str, turn: Turn, thread: Thread) -> Plan:
@@ -167,26 +180,33 @@ class Chat:
                         return reference
         return None
 
-    def _say(self, run: Run, step: Step, envelope: dict[str, Any]) -> None:
+    def _say(self, run: Run, step: Step, event: Event) -> None:
         if not step.faults:
-            self.send(run.user_id, orjson.dumps(envelope))
+            frames = run.voice.render(event)
+            if not step.lost:
+                self._send(run, frames)
             return
-        stranger = self._socket_of_another(run.user_id)
+        stranger = self._socket_of_another(run) if "leak_wrong_socket" in step.faults else None
         send_wrongly(
             step,
-            envelope,
+            event,
             other=self._leftovers.of_another(run.user_id, self._runs),
             bites=lambda name: self.bites(name, run.user_id, run.run_id, run.cancels_seen),
-            send=lambda frame: self.send(run.user_id, frame),
-            send_astray=stranger.send if stranger is not None else None,
+            render=run.voice.render,
+            send=lambda frames: None if step.lost else self._send(run, frames),
+            send_astray=None if stranger is None else lambda frames: _send_each(stranger, frames),
         )
 
-    def _socket_of_another(self, user_id: str) -> Outlet | None:
+    def _send(self, run: Run, frames: list[bytes]) -> None:
+        if not run.astray:
+            self.outlets.send(run.address, frames)
+        elif (handler := self.outlets.first_handler(run.address.shape)) is not None:
+            _send_each(handler, frames)
+
+    def _socket_of_another(self, run: Run) -> Outlet | None:
         """A socket of the user who was last seen by anyone, or of any other user where none of those is connected."""
-        for seen in self._leftovers.all_of_others(user_id):
-            if seen.user_id in self._sockets:
-                return self._sockets[seen.user_id][-1]
-        return next((sockets[-1] for other, sockets in self._sockets.items() if other != user_id), None)
+        seen_last = (seen.user_id for seen in self._leftovers.all_of_others(run.user_id))
+        return self.outlets.of_another(run.user_id, run.address.shape, seen_last)
 
     def _end(self, run: Run, answer: str | None) -> None:
         """The answer is in the thread before anybody hears that the run has completed."""
@@ -200,6 +220,11 @@ class Chat:
             except Refused:
                 return  # deleted while the agent was at work
             thread.add("assistant", answer, run.run_id)
+
+
+def _send_each(socket: Outlet, frames: list[bytes]) -> None:
+    for frame in frames:
+        socket.send(frame)
 
 
 def _references_in(thread: Thread) -> tuple[str, ...]:

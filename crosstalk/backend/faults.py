@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 from crosstalk.backend.catalogue import BY_NAME, NAMES
 
-
 _ACCOUNTS = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 # The last digits of an id number its account: at most five, because what stands before them may end in a digit too.
 _ACCOUNT_OF = re.compile(r"(\d{1,5})$")

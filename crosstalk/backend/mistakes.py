@@ -31,10 +31,14 @@ CANNED_TEXT = "I have looked into this for you and everything is in order."
 
 
 def spoil(
-    steps: Sequence[Step], wanted: frozenset[str], bites: Callable[[str], bool], rng: random.Random
+    steps: Sequence[Step],
+    wanted: frozenset[str],
+    bites: Callable[[str], bool],
+    rng: random.Random,
+    id_kinds: Sequence[str],
 ) -> list[Step]:
     """The steps as a backend with the `wanted` faults runs them. `bites` decides the edits now; marks are decided
-    when their step is sent."""
+    when their step is sent. `id_kinds` are the kinds of events whose frames name their run."""
     spoiled = list(steps)
     for name, edit in _EDITS.items():
         if name in wanted:
@@ -45,12 +49,18 @@ def spoil(
         # Never sent unless the fault bites: see leaks.send_wrongly.
         spoiled.append(Step(CHUNK, 0.05 + 0.25 * rng.random(), SUPERVISOR, {"chunk": "", "chunk_index": 0}))
         spoiled[-1] = replace(spoiled[-1], faults=("leak_after_end",))
-    for name, mark in _MARKS.items():
+    marks = {**_MARKS, "leak_run_id": lambda steps, rng: _any_of(steps, rng, *id_kinds)}
+    for name, mark in marks.items():
         if name in wanted:
             index = mark(spoiled, rng)
             if index is not None:
                 spoiled[index] = replace(spoiled[index], faults=(*spoiled[index].faults, name))
     return spoiled
+
+
+def dawdle(steps: Sequence[Step], wait_s: float) -> list[Step]:
+    """The same run of an agent that takes so long after its start."""
+    return [*steps[:1], *(replace(step, wait=wait_s) for step in steps[1:2]), *steps[2:]]
 
 
 def _missing_event(steps: list[Step], rng: random.Random) -> list[Step] | None:
@@ -103,6 +113,27 @@ def _stall_mid_stream(steps: list[Step], _rng: random.Random) -> list[Step] | No
     return steps[: chunks[len(chunks) // 2]] if len(chunks) > 1 else None
 
 
+def _partial_result_lost(steps: list[Step], rng: random.Random) -> list[Step] | None:
+    inner = _where(steps, CHUNK)[1:-1]
+    if not inner:
+        return None
+    lost = rng.choice(inner)
+    return [replace(step, lost=True) if index == lost else step for index, step in enumerate(steps)]
+
+
+def _split_sessions(steps: list[Step], _rng: random.Random) -> list[Step] | None:
+    # Who starts and ends the run knows the connected manager; what the agent says goes by another one.
+    ends = (STARTED, COMPLETED, ERROR)
+    lost = [not (step.kind in ends and step.agent == SUPERVISOR) for step in steps]
+    if not any(lost):
+        return None
+    return [replace(step, lost=gone) for step, gone in zip(steps, lost, strict=True)]
+
+
+def _zero_time(steps: list[Step], _rng: random.Random) -> list[Step] | None:
+    return [replace(step, wait=0.0) for step in steps] if steps else None
+
+
 def _canned_answer(steps: list[Step], _rng: random.Random) -> list[Step] | None:
     if not steps:
         return None
@@ -142,16 +173,19 @@ def _mark_content(steps: list[Step], rng: random.Random) -> int | None:
     return _where(steps, CHUNK)[0] if kind == CHUNK else rng.choice(_where(steps, kind))
 
 
-def _mark_run_id(steps: list[Step], rng: random.Random) -> int | None:
-    return _any_of(steps, rng, THINKING, CHUNK)
-
-
 def _mark_handoff(steps: list[Step], rng: random.Random) -> int | None:
     return _any_of(steps, rng, HANDOFF)
 
 
 def _where(steps: list[Step], kind: str) -> list[int]:
-    return [index for index, step in enumerate(steps) if step.kind == kind and "leak_after_end" not in step.faults]
+    """Where steps of a kind are; a sub-agent's end does not count as an end."""
+    return [
+        index
+        for index, step in enumerate(steps)
+        if step.kind == kind
+        and "leak_after_end" not in step.faults
+        and not (kind == COMPLETED and step.agent != SUPERVISOR)
+    ]
 
 
 def _any_of(steps: list[Step], rng: random.Random, *kinds: str) -> int | None:
@@ -160,16 +194,19 @@ def _any_of(steps: list[Step], rng: random.Random, *kinds: str) -> int | None:
 
 
 def _completes(steps: list[Step]) -> bool:
-    return any(step.kind == COMPLETED and step.agent == SUPERVISOR for step in steps)
+    return bool(_where(steps, COMPLETED))
 
 
 # In this order: what replaces the whole run first, what is appended last.
 _EDITS: Mapping[str, _Edit] = {
     "silent_run": _silent_run,
     "canned_answer": _canned_answer,
+    "zero_time": _zero_time,
     "missing_event": _missing_event,
     "reordered_event": _reordered_event,
     "stall_mid_stream": _stall_mid_stream,
+    "partial_result_lost": _partial_result_lost,
+    "split_sessions": _split_sessions,
     "two_ends": _two_ends,
     "late_event": _late_event,
 }
@@ -178,6 +215,5 @@ _MARKS: Mapping[str, _Mark] = {
     "malformed_event": _mark_malformed,
     "leak_wrong_socket": _mark_wrong_socket,
     "leak_content": _mark_content,
-    "leak_run_id": _mark_run_id,
     "leak_handoff": _mark_handoff,
 }

@@ -8,16 +8,18 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NoReturn
 
+from crosstalk.backend.catalogue import list_faults, list_shapes
 from crosstalk.backend.delays import Delay, parse_delays
-from crosstalk.backend.faults import FaultSpec, list_faults, parse_fault
+from crosstalk.backend.faults import FaultSpec, parse_fault
 from crosstalk.backend.tokens import SECRET_BYTES_MIN
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What one backend process is told. The secrets are kept out of `repr`."""
+    """What one backend process is told. `ca_out` is None without TLS. The secrets are kept out of `repr`."""
 
     host_address: str
     port: int
@@ -31,6 +33,8 @@ class Settings:
     agent_timeout_s: float
     ping_interval_s: float
     message_bytes_max: int
+    ca_out: Path | None
+    tls_name: str | None
     exit_with_stdin: bool
     secret: str = field(repr=False)
     login_password: str | None = field(repr=False)
@@ -48,13 +52,19 @@ def read_settings(arguments: Sequence[str], environ: Mapping[str, str] = os.envi
     parser = _make_parser()
     options = parser.parse_args(arguments)
     if options.list_faults:
-        print(list_faults())
+        print(list_shapes() if options.long else list_faults())
         sys.exit(0)
     try:
         faults = tuple(parse_fault(text) for text in options.fault)
         delays = parse_delays(options.delay)
     except ValueError as error:
         parser.error(str(error))
+    if options.tls != (options.ca_out is not None):
+        parser.error(
+            "--tls and --ca-out FILE go together: clients need the CA's certificate, without TLS there is none"
+        )
+    if options.tls_name and not options.tls:
+        parser.error("--tls-name names the certificate of --tls, which is not given")
     secret = environ.get("JWT_SECRET_KEY", "")
     if len(secret.encode()) < SECRET_BYTES_MIN:
         parser.error(f"the environment variable JWT_SECRET_KEY must hold a secret of at least {SECRET_BYTES_MIN} bytes")
@@ -71,6 +81,8 @@ def read_settings(arguments: Sequence[str], environ: Mapping[str, str] = os.envi
         agent_timeout_s=options.agent_timeout,
         ping_interval_s=options.ping_interval,
         message_bytes_max=options.message_limit,
+        ca_out=options.ca_out,
+        tls_name=options.tls_name,
         exit_with_stdin=options.exit_with_stdin,
         secret=secret,
         login_password=environ.get("LOGIN_PASSWORD") or None,
@@ -91,6 +103,7 @@ def _make_parser() -> _Parser:
     add("--seed", type=int, default=0, help="decides plans, delays and fault draws (default %(default)s)")
     add("--fault", action="append", default=[], metavar="NAME[:RATE[:WHEN]]", help="be wrong; repeatable")
     add("--list-faults", action="store_true", help="print one fault a line and exit")
+    add("--long", action="store_true", help="with --list-faults: in which shapes each one applies")
     add("--delay", action="append", default=[], metavar="KIND=SPEC", help="accept, thinking, tool, chunk, complete or "
         "handoff = fixed:MS, uniform:LO,HI or lognormal:MEDIAN,SIGMA; repeatable")  # fmt: skip
     add("--time-scale", type=_number(0), default=1.0, metavar="X", help="multiply all delays (default %(default)s)")
@@ -103,6 +116,10 @@ def _make_parser() -> _Parser:
         "so long; dropped without a pong in half of it; 0 for never (default %(default)s)")  # fmt: skip
     add("--message-limit", type=_bytes, default=1 << 20, metavar="BYTES", help="longest client message that is read "
         "(default %(default)s)")  # fmt: skip
+    add("--tls", action="store_true", help="serve https and wss with a certificate of a CA made for this process")
+    add("--ca-out", type=Path, metavar="FILE", help="where to write the certificate of that CA; needed with --tls")
+    add("--tls-name", type=_host_name, metavar="NAME", help="make the certificate for this host name or address only "
+        "(default: localhost, 127.0.0.1 and ::1)")  # fmt: skip
     add("--exit-with-stdin", action="store_true", help="end when standard input closes")
     return parser
 
@@ -111,6 +128,12 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
     return int(text)
+
+
+def _host_name(text: str) -> str:
+    if not text.isascii() or not 0 < len(text) <= 253 or not all(char.isalnum() or char in ".-:*" for char in text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a host name or an address")
+    return text
 
 
 def _bytes(text: str) -> int:

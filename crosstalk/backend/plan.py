@@ -70,6 +70,14 @@ _THOUGHTS = (
 )
 
 
+TOOLS = {
+    "cost_lookup": "what an account costs",
+    "usage_lookup": "what an account uses",
+    "invoice_lookup": "the invoices of an account",
+    "billing_lookup": "what billing knows of an account",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """What a turn asks. `reference` is that of the private context, `name` that of the profile; `earlier` holds the

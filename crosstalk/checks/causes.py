@@ -3,7 +3,7 @@ look at next.
 
 In the way of the data: the columns of a finished record in, a list of groups out, the most frequent first. Every failed
 run and every failed connection is in exactly one group. A cause is never proved by a record: each says how sure it is.
-`always` follows from what was seen; `likely` is what has been behind this picture most often; `possible` is worth a look.
+`always` follows from what was seen, `likely` is what is most often behind this picture, `possible` is worth a look.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from crosstalk.checks.causes_broken import STAGES, Broken, broken
-from crosstalk.checks.causes_group import AT_ONCE_NS, Group, Whole, whole_of
-from crosstalk.checks.causes_known import KNOWN, SURE, Cause
+from crosstalk.checks.causes_broken import Broken, broken
+from crosstalk.checks.causes_group import AT_ONCE_NS, SURE, Cause, Group, Whole, whole_of
+from crosstalk.checks.causes_known import KNOWN
+from crosstalk.checks.causes_rules import STAGES
 from crosstalk.checks.columns import Columns
 from crosstalk.checks.words import counted, listed, number
 
@@ -103,9 +104,9 @@ def _shown(group: Group, whole: Whole) -> list[str]:
     """What the record shows of a group beyond its signature, in words."""
     lines = [*_who(group, whole), *_when(group, whole)]
     said = sorted({one.said for one in group.members if one.said and one.said not in group.signature})
-    if said and group.stage != "end" and not group.signature.startswith("agent timeout"):
+    if said:
         lines.append(f"the peer said: {listed([f'“{text}”' for text in said])}")
-    if group.identities:
+    if group.identities and "identity" in group.signature:
         lines.append(f"the peer named {listed(sorted(group.identities))}")
     kinds = Counter(str(row["event_kind"]) for row in group.violations if row["event_kind"])
     if kinds:
@@ -132,7 +133,7 @@ def _who(group: Group, whole: Whole) -> list[str]:
 
 def _when(group: Group, whole: Whole) -> list[str]:
     lines = []
-    if group.users_at_once >= 3:
+    if group.users_at_once >= 3 and group.signature.startswith(("close", "agent error")):
         lines.append(f"{group.users_at_once} users at once, within {AT_ONCE_NS / 1e9:g} s")
     if group.alike_silence() and group.count > 1:
         low, high = group.silences_s[0], group.silences_s[-1]

@@ -8,41 +8,18 @@ into the connection: one thing broke, not two. Pure.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from crosstalk.checks.causes_rules import STAGES, Row, Violations, broken_rule, groupable, told_rule, what_of
 from crosstalk.checks.columns import Columns
 from crosstalk.checks.tally_faults import rows_of
-from crosstalk.wire.redact import redact
 
-#: where a run or a connection can end, in the order of its life. `authenticate`: the peer refused, or ended the
-#: connection, between the upgrade and the welcome; `ready`: no welcome came, or it named somebody else; `send`: after
-#: the welcome, before any event; `late`: after the end of a run, while none was under way
-STAGES = (
-    "resolve", "connect", "tls", "upgrade", "authenticate", "ready", "send", "first event", "thinking", "tool",
-    "stream", "end", "late",
-)  # fmt: skip
 RUNS, CONNECTIONS = "runs", "connections"
 BAD_TOKEN = "bad_token"
-Row = Mapping[str, Any]
-
-#: the gravest first: what a run is grouped by when several of its rules were broken
-_GRAVEST = (
-    "wrong_socket", "foreign_content", "foreign_id", "unknown_run", "not_real", "silent", "no_end", "two_ends",
-    "tool_error_swallowed", "malformed", "missing", "duplicate", "out_of_order", "text_differs", "late",
-)  # fmt: skip
-_STAGE_OF = {
-    "lost_before_ready": "send", "silent": "first event", "tool_error_swallowed": "tool", "malformed": "stream",
-    "text_differs": "stream", "late": "late", "two_ends": "late",
-}  # fmt: skip
-_STAGE_OF_KIND = {
-    "started": "first event", "thinking": "thinking", "handoff": "thinking", "tool_executing": "tool",
-    "tool_completed": "tool", "chunk": "stream", "completed": "end", "error": "end",
-}  # fmt: skip
-_IDS = re.compile(r"\b(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{12,}|\d{4,}(?!\d)")
 _LAST_EVENT = re.compile(r"last event (\w+)")
 
 
@@ -80,7 +57,7 @@ def broken(tables: Mapping[str, Columns], *, timeout_ns: int) -> list[Broken]:
     :param timeout_ns: how long a run is waited for; 0 where it is not known.
     """
     connections = rows_of(tables.get("connections", {}))
-    violations = _Violations(rows_of(tables.get("violations", {})))
+    violations = Violations(rows_of(tables.get("violations", {})))
     runs = _failed_runs(tables.get("runs", {}), violations)
     lost = {str(row["connection"]): row for row in connections if _is_lost(row)}
     last_said = _last_said(tables.get("runs", {}), lost)
@@ -99,12 +76,8 @@ def broken(tables: Mapping[str, Columns], *, timeout_ns: int) -> list[Broken]:
             found[n] = replace(found[n], runs=(*found[n].runs, *with_it))  # the run tells the connection's end
         elif (one := _of_connection(row, with_it, last_said)) is not None:
             found.append(one)
-    return found + list(violations.on_connections({str(row["connection"]): row for row in connections}))
-
-
-def groupable(text: str) -> str:
-    """`text` without tokens, ids and long numbers, so that the same mistake reads the same each time."""
-    return _IDS.sub("…", redact(" ".join(text.split())))[:120]
+    by_name = {str(row["connection"]): row for row in connections}
+    return [*found, *(_seen_between(rows, by_name) for rows in violations.of_no_run())]
 
 
 def is_cut(row: Row) -> bool:
@@ -116,12 +89,12 @@ def is_cut(row: Row) -> bool:
 # --- runs -----------------------------------------------------------------------------------------------------------
 
 
-def _failed_runs(runs: Columns, violations: _Violations) -> list[Row]:
-    """Runs that failed, and runs that ended well but broke a rule afterwards. Rows of good runs are not unpacked."""
+def _failed_runs(runs: Columns, violations: Violations) -> list[dict[str, Any]]:
+    """Runs that failed, and others in which a rule was broken. Rows of good runs are not unpacked."""
     if not runs or not len(runs["run"]):
         return []
     bad = ~np.isin(runs["outcome"], ["ok", "cut"])
-    for i in np.flatnonzero(runs["outcome"] == "ok").tolist() if violations.of_runs else []:
+    for i in np.flatnonzero(~bad).tolist() if violations.of_runs else []:
         bad[i] = (runs["account"][i], runs["run"][i]) in violations.of_runs
     return rows_of({name: values[bad] for name, values in runs.items()})
 
@@ -142,9 +115,9 @@ def _is_folded(run: Row, connection: Row) -> bool:
 
 
 def _of_run(
-    row: Row, connection: Row | None, violations: _Violations, timeout_ns: int, last_said: Mapping[str, int]
+    row: Row, connection: Row | None, violations: Violations, timeout_ns: int, last_said: Mapping[str, int]
 ) -> Broken:
-    mine = violations.of_runs.get((str(row["account"]), str(row["run"])), ())
+    mine = violations.of(row)
     stage, signature = _run_signature(row, connection, mine)
     lost = row["outcome"] == "disconnected" and connection is not None
     ended_ns = connection["ended_ns"] if lost and connection is not None else row["end_ns"]
@@ -163,7 +136,7 @@ def _of_run(
         broke_ns=ended_ns,
         outcome=str(row["outcome"]),
         code=connection["close_code"] if lost and connection is not None else None,
-        said=groupable(str(connection["close_reason"] if lost and connection is not None else _what(row))),
+        said=groupable(str(connection["close_reason"])) if lost and connection is not None else _told(row),
         silence_ns=_silence(connection, last_said) if lost and connection is not None else None,
         answer_ns=row["end_ns"] - first_ns if row["end_ns"] and first_ns else None,
         violations=tuple(mine),
@@ -172,7 +145,7 @@ def _of_run(
 
 def _run_signature(row: Row, connection: Row | None, mine: tuple[Row, ...]) -> tuple[str, str]:
     """(stage, signature) of a run that failed."""
-    outcome, what, stage = str(row["outcome"]), _what(row), _stage(row)
+    outcome, what, stage = str(row["outcome"]), what_of(row), _stage(row)
     last = _LAST_EVENT.search(what)
     if outcome == "timeout":
         if not row["events"]:
@@ -186,9 +159,9 @@ def _run_signature(row: Row, connection: Row | None, mine: tuple[Row, ...]) -> t
     if outcome == "refused":
         return "send", f"refused: {_first_code(what)}"
     if mine and (outcome != "agent_error" or any(one["judgement"] == "isolation" for one in mine)):
-        return _broken_rule(mine, stage)
+        return broken_rule(mine, stage)
     if outcome == "violated":
-        return _told_rule(what, stage)
+        return told_rule(what, stage)
     return ("end" if outcome == "agent_error" else stage), groupable(what) or outcome.replace("_", " ")
 
 
@@ -197,9 +170,9 @@ def _stage(row: Row) -> str:
     return said if said in STAGES else "end" if row["end_ns"] else "stream" if row["events"] else "first event"
 
 
-def _what(row: Row) -> str:
-    stage, colon, what = str(row["signature"]).partition(": ")
-    return what if colon and stage in STAGES else str(row["signature"])
+def _told(row: Row) -> str:
+    """What the peer said to it, in words."""
+    return groupable(what_of(row)) if row["outcome"] in ("refused", "agent_error") else ""
 
 
 def _first_code(refusal: str) -> str:
@@ -208,79 +181,26 @@ def _first_code(refusal: str) -> str:
     return first if re.fullmatch(r"[A-Z][A-Z0-9_]{2,}|\d{3}", first) else groupable(refusal)
 
 
-# --- broken rules ---------------------------------------------------------------------------------------------------
-
-
-def _gravity(row: Row) -> tuple[bool, int]:
-    name = row["name"]
-    return row["judgement"] != "isolation", _GRAVEST.index(name) if name in _GRAVEST else len(_GRAVEST)
-
-
-def _broken_rule(mine: tuple[Row, ...], stage: str) -> tuple[str, str]:
-    """(stage, signature) by the gravest rule that was broken."""
-    worst = min(mine, key=_gravity)
-    name = str(worst["name"])
-    if worst["judgement"] == "isolation":
-        scope = "" if worst["scope"] == "cross_user" else f", {worst['scope']}"
-        return "late" if worst["channel"] == 17 else "stream", f"{name}, channel {worst['channel']}{scope}"
-    if name == "missing":
-        kinds = sorted({kind for one in mine if one["name"] == name for kind in _kinds(str(one["expected"]))})
-        return _STAGE_OF_KIND.get(kinds[0] if kinds else "", stage), f"missing {', '.join(kinds) or 'an event'}"
-    if name == "not_real":
-        return _told_rule(str(worst["came"]).removeprefix("end: "), stage)
-    return _STAGE_OF.get(name, stage), name.replace("_", " ")
-
-
-def _kinds(expected: str) -> set[str]:
-    """ "tool_completed for call 7, chunk 3" → {tool_completed, chunk}."""
-    return {word for part in expected.split(",") if (word := part.strip().split(" ")[0]) in _STAGE_OF_KIND}
-
-
-def _told_rule(what: str, stage: str) -> tuple[str, str]:
-    """By the run's own signature: beyond a hundred alike, violations are counted and not written one by one."""
-    if what.startswith("not real"):
-        return stage, "not real: quicker than a round trip" if "round trip" in what else groupable(what)
-    names = sorted(what.split(", "), key=lambda name: _GRAVEST.index(name) if name in _GRAVEST else len(_GRAVEST))
-    return _STAGE_OF.get(names[0], stage), groupable(names[0]).replace("_", " ") or "violated"
-
-
-class _Violations:
-    """Violations by the run that they belong to, and those that belong to none, by connection."""
-
-    def __init__(self, rows: list[dict[str, Any]]) -> None:
-        self.of_runs: dict[tuple[str, str], tuple[Row, ...]] = {}
-        self._of_none: dict[tuple[str, ...], list[Row]] = {}
-        for row in rows:
-            if row["judgement"] == "harness":
-                continue  # ours, not the target's
-            if row["run"]:
-                key = (str(row["observer"]), str(row["run"]))
-                self.of_runs[key] = (*self.of_runs.get(key, ()), row)
-            elif row["name"] not in ("wrong_identity", "close_1011"):  # the connection's own row tells these
-                place = (row["observer_connection"], row["observer"], row["name"], str(row["channel"]), row["scope"])
-                self._of_none.setdefault(place, []).append(row)
-
-    def on_connections(self, connections: Mapping[str, Row]) -> Iterator[Broken]:
-        """What was seen on a connection outside of any run of its user."""
-        for (connection, account, *_), rows in self._of_none.items():
-            stage, signature = _broken_rule(tuple(rows), "stream")
-            at = [int(row["surfaced_ns"]) for row in rows]
-            row = connections.get(connection, {})
-            yield Broken(
-                of=CONNECTIONS,
-                stage=stage,
-                signature=signature,
-                account=account,
-                connection=connection,
-                runs=(),
-                trace_id=str(row.get("trace_id") or rows[0]["trace_id"]),
-                from_ns=min(at),
-                until_ns=max(at),
-                broke_ns=min(at),
-                outcome="violated",
-                transport=str(row.get("transport") or ""),
-                violations=tuple(rows),
-            )
+def _seen_between(rows: tuple[Row, ...], connections: Mapping[str, Row]) -> Broken:
+    """What was seen on a connection outside of any run of its user."""
+    stage, signature = broken_rule(rows, "stream")
+    at = [int(row["surfaced_ns"]) for row in rows]
+    connection = connections.get(str(rows[0]["observer_connection"]), {})
+    return Broken(
+        of=CONNECTIONS,
+        stage=stage,
+        signature=signature,
+        account=str(rows[0]["observer"]),
+        connection=str(rows[0]["observer_connection"]),
+        runs=(),
+        trace_id=str(connection.get("trace_id") or rows[0]["trace_id"]),
+        from_ns=min(at),
+        until_ns=max(at),
+        broke_ns=min(at),
+        outcome="violated",
+        transport=str(connection.get("transport") or ""),
+        violations=rows,
+    )
 
 
 # --- connections ----------------------------------------------------------------------------------------------------
@@ -332,6 +252,11 @@ def _connection_signature(row: Row) -> tuple[str, str] | None:
         if not row["events_in"]:
             return "send", f"close {_code(row)} before any event"
         return "late", f"close {_code(row)} while no run was under way"
+    return _way_up_signature(row)
+
+
+def _way_up_signature(row: Row) -> tuple[str, str]:
+    """(stage, signature) of a connection that did not become ready."""
     error = groupable(str(row["error"]))
     if row["stage"] not in ("authenticate", "ready"):
         return str(row["stage"] if row["stage"] in STAGES else "connect"), error or "failed without a word"

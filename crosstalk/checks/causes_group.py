@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from crosstalk.checks.causes_broken import BAD_TOKEN, RUNS, Broken, Row, is_cut
+from crosstalk.checks.causes_broken import BAD_TOKEN, RUNS, Broken, is_cut
+from crosstalk.checks.causes_rules import Row
 from crosstalk.checks.columns import MISSING, Columns
 from crosstalk.checks.tally_faults import rows_of
 
@@ -74,15 +75,15 @@ class Group:
 
     @cached_property
     def users_at_once(self) -> int:
-        """The most users who failed within `AT_ONCE_NS`."""
+        """Users who failed within one span of `AT_ONCE_NS`, where that span holds at least half of all; else 0."""
         at = sorted((one.broke_ns, one.account) for one in self.members if one.broke_ns is not None)
-        most, first = 0, 0
-        for last, (instant, _) in enumerate(at):
+        most, first = at[:0], 0
+        for last, (instant, _) in enumerate(at, start=1):
             while instant - at[first][0] > AT_ONCE_NS:
                 first += 1
-            if last - first + 1 > most:
-                most = max(most, len({account for _, account in at[first : last + 1]}))
-        return most
+            if last - first > len(most):
+                most = at[first:last]
+        return len({account for _, account in most}) if 2 * len(most) >= self.count else 0
 
     def has(self, *codes: int) -> bool:
         """Does every failure bear one of these codes?"""
@@ -114,6 +115,7 @@ class Whole:
     connections_of: Counter[str]  # by account
     refused_by: Counter[str]  # transport → connections that became ready not
     ready_by: Counter[str]  # transport → connections that became ready
+    ready_accounts: frozenset[str]
     ready_at: tuple[int, ...]  # begin of connections that became ready, ascending
     forged_refused_first: bool  # a forged token was refused before one was accepted
     slope: float | None  # median time of a good run, last third over first third
@@ -124,8 +126,8 @@ class Whole:
     problems: tuple[str, ...] = field(default=())
 
     def everybody(self, group: Group) -> bool:
-        """Is every account that took part in the group?"""
-        return self.accounts <= group.users
+        """Is everyone who had a run in the group, and nobody ever had a good one?"""
+        return not self.runs_ok.total() and set(self.runs_of) <= group.users
 
     def never_ok(self, group: Group) -> bool:
         """Did none of the group's users ever have a run that ended well?"""
@@ -163,7 +165,10 @@ def whole_of(run: Mapping[str, Any], tables: Mapping[str, Columns]) -> Whole:
         connections_of=Counter(str(row["account"]) for row in people),
         refused_by=_transports(row for row in people if row["outcome"] != "ready"),
         ready_by=_transports(ready),
-        ready_at=tuple(sorted(int(row["begun_ns"]) for row in ready)),
+        ready_accounts=frozenset(str(row["account"]) for row in ready),
+        ready_at=tuple(
+            sorted(int(row["begun_ns"]) for row in rows if row["outcome"] == "ready" and row["purpose"] != BAD_TOKEN)
+        ),
         forged_refused_first=_refused_first(forged),
         slope=_slope(runs, good),
         agent_timeout_s=float(timeouts.get("agent_timeout_s") or 0),
@@ -204,3 +209,22 @@ def _slope(runs: Columns, good: np.ndarray) -> float | None:
     took = runs["end_ns"][chosen] - runs["sent_ns"][chosen]
     first, last = float(np.median(took[:third])), float(np.median(took[-third:]))
     return last / first if first > 0 else None
+
+
+#: how sure a cause is, the surest first
+SURE = ("always", "likely", "possible")
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What may be behind a group, and what to look at next.
+
+    :param sure: `always` (it follows from what was seen), `likely` (most often behind this picture), `possible`.
+    :param when: does it fit this group of this load test?
+    """
+
+    name: str
+    sure: str
+    when: Callable[[Group, Whole], bool]
+    likely: str
+    look_at: str

@@ -30,10 +30,12 @@ def row(table: str, **values: Any) -> Row:
     :raises TypeError: a column is missing or unknown: a mistake of ours.
     """
     columns = COLUMNS[table]
-    if len(values) != len(columns):
-        wrong = set(columns) ^ values.keys()
-        raise TypeError(f"row of {table}: missing or unknown columns {sorted(wrong)}")
-    return tuple(values[column] for column in columns)
+    if len(values) == len(columns):
+        try:
+            return tuple(values[column] for column in columns)
+        except KeyError:
+            pass
+    raise TypeError(f"row of {table}: missing or unknown columns {sorted(set(columns) ^ values.keys())}")
 
 
 @dataclass(slots=True)

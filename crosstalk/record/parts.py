@@ -87,10 +87,12 @@ class Record:
         self.folder = folder
         try:
             self.run: dict[str, Any] = orjson.loads((folder / "run.json").read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise RecordError(f"{folder} holds no record: run.json is missing; name a folder under results/") from None
         except orjson.JSONDecodeError as error:
             raise RecordError(f"{folder / 'run.json'} is not readable JSON: {error}") from None
+        if not isinstance(self.run, dict):
+            raise RecordError(f"{folder / 'run.json'}: expected a JSON object, got {type(self.run).__name__}")
         if self.run.get("schema") != SCHEMA_VERSION:
             raise RecordError(
                 f"{folder} was written with schema {self.run.get('schema')!r}; this version reads {SCHEMA_VERSION}"
@@ -98,7 +100,10 @@ class Record:
         self._tables: dict[str, Columns] = {}
 
     def table(self, name: str) -> Columns:
-        """All rows of a table as columns; integer nulls are `MISSING`."""
+        """All rows of a table as columns; integer nulls are `MISSING`.
+
+        :raises RecordError: a part is damaged.
+        """
         if name not in self._tables:
             parts = sorted((self.folder / name).glob("part-*.parquet"))
             self._tables[name] = concat(name, [_read_part(name, part) for part in parts])
@@ -106,7 +111,12 @@ class Record:
 
 
 def _read_part(table: str, path: Path) -> Columns:
-    read = pq.read_table(path)
+    try:
+        read = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise RecordError(f"{path} cannot be read: {error}; without this part the record is not whole") from None
+    if lacking := TABLES[table].keys() - set(read.column_names):
+        raise RecordError(f"{path}: expected the columns of {table}, got a part without {', '.join(sorted(lacking))}")
     columns: Columns = {}
     for name, kind in TABLES[table].items():
         column = read.column(name)

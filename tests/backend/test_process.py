@@ -10,7 +10,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 import crosstalk.backend
-from crosstalk.backend.faults import NAMES
+from crosstalk.backend.catalogue import NAMES
 from tests.backend.client import ROOT, backend, command, environment
 
 

@@ -27,11 +27,7 @@ class Ended:
 
     exit_code: int
     output: str
-    results: Path
-
-    @property
-    def folder(self) -> Path:
-        return (self.results / "latest").resolve()
+    folder: Path  # what `latest` pointed at when it ended
 
     @property
     def verdict(self) -> dict[str, Any]:
@@ -81,7 +77,7 @@ def end(process: subprocess.Popen[str], results: Path, *, heard: str = "") -> En
         os.killpg(process.pid, signal.SIGKILL)
         output, _ = process.communicate()
         raise AssertionError(f"Locust did not end within {TIMEOUT_S} s:\n{heard}{output}") from None
-    return Ended(process.returncode, heard + output, results)
+    return Ended(process.returncode, heard + output, (results / "latest").resolve())
 
 
 def run(results: Path, *options: str, scenario: str | None = "smoke", **extra: str) -> Ended:

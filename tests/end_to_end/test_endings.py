@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from tests.end_to_end.locust_process import Ended, alive, descendants, end, read_until, start
 from tests.end_to_end.web import free_port, get, post, wait_until_open
 

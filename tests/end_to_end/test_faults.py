@@ -6,6 +6,7 @@ Many faults in one load test, each for its own accounts; so a fault that is caug
 from pathlib import Path
 
 import pytest
+
 from tests.end_to_end.locust_process import Ended, run
 
 #: fault → (accounts, the name it is caught under)

@@ -1,0 +1,151 @@
+"""The agui shape: AG-UI over WebSocket. A thread is made over HTTP and has one socket; its upgrade is what says ready."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from crosstalk.backend import agui_frames as frames
+from crosstalk.backend.bodies import answer, page_of, read_body
+from crosstalk.backend.chat import Chat, Turn
+from crosstalk.backend.endpoint import Endpoint, Socket
+from crosstalk.backend.events import Address
+from crosstalk.backend.gate import Gate
+from crosstalk.backend.store import Refused
+
+PATH = "/agui/threads"
+
+
+class AguiEndpoint(Endpoint):
+    """One run at a time in a thread. The server chooses the ids of threads, runs, messages and calls."""
+
+    shape = "agui"
+
+    def __init__(self, chat: Chat, gate: Gate, *, ping_interval_s: float, message_bytes_max: int) -> None:
+        super().__init__(chat, gate, ping_interval_s=ping_interval_s, message_bytes_max=message_bytes_max)
+        self._sockets: dict[str, Socket] = {}
+        self._runs: dict[str, str] = {}
+        self._handlers: Mapping[str, Callable[[Socket, dict[str, Any]], None]] = {
+            "RUN": self._start_run,
+            "CANCEL": self._cancel,
+        }
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post(PATH, self.make_thread),
+            web.delete(f"{PATH}/{{id}}", self.delete_thread),
+            web.get(f"{PATH}/{{id}}/messages", self.list_messages),
+            web.get(f"{PATH}/{{id}}/ws", self.serve),
+        ]
+
+    async def make_thread(self, request: web.Request) -> web.Response:
+        user_id = self.gate.user_of(request, as_socket=True)
+        title = (await read_body(request, needed=False)).get("title", "")
+        if not isinstance(title, str):
+            raise web.HTTPUnprocessableEntity(text="title must be a string")
+        thread = self.chat.store.open_thread(user_id, str(uuid.uuid4()), title=title)
+        return answer({"threadId": thread.id, "socket": f"{PATH}/{thread.id}/ws"}, status=201)
+
+    async def delete_thread(self, request: web.Request) -> web.Response:
+        user_id, thread_id = self.gate.user_of(request, as_socket=True), request.match_info["id"]
+        self.chat.store.delete_thread(user_id, thread_id)
+        if thread_id in self._sockets:
+            self._sockets[thread_id].close(1000, b"the thread was deleted")
+        return web.Response(status=204)
+
+    async def list_messages(self, request: web.Request) -> web.Response:
+        thread = self.chat.store.thread(self.gate.user_of(request, as_socket=True), request.match_info["id"])
+        limit, offset = page_of(request)
+        messages = [
+            {key: message[key] for key in ("id", "role", "content")} | {"metadata": {"runId": message["run_id"]}}
+            for message in list(thread.messages)[offset : offset + limit]
+        ]
+        return answer({"threadId": thread.id, "messages": messages, "total": len(thread.messages)})
+
+    def address(self, request: web.Request, user_id: str) -> Address:
+        return Address(self.shape, self.chat.store.thread(user_id, request.match_info["id"]).id)
+
+    def refusal(self, code: str, text: str) -> bytes:
+        return frames.refusal(code, text)
+
+    def ready(self, socket: Socket) -> None:
+        """A thread has one socket: a newer one takes the place of an older one, which may be dead and not know it."""
+        older = self._sockets.get(socket.address.id)
+        self._sockets[socket.address.id] = socket
+        if older is not None:
+            self.chat.outlets.leave(older)
+            older.close(1001, b"another socket has taken over this thread")
+        self.chat.outlets.join(socket)
+
+    def left(self, socket: Socket) -> None:
+        super().left(socket)
+        if self._sockets.get(socket.address.id) is socket:
+            del self._sockets[socket.address.id]
+
+    def receive(self, socket: Socket, raw: bytes | None) -> bool:
+        try:
+            message = orjson.loads(raw or b"")
+        except orjson.JSONDecodeError:
+            message = None
+        kind = message.get("type") if isinstance(message, dict) else None
+        if not isinstance(kind, str):
+            socket.send(frames.refusal("BAD_MESSAGE", "expected a text frame with a JSON object that has a type", ""))
+            return True
+        try:
+            if kind not in self._handlers:
+                raise Refused("UNKNOWN_TYPE", f"expected a type of {', '.join(self._handlers)}")
+            self._handlers[kind](socket, message)
+        except Refused as refusal:
+            socket.send(frames.refusal(refusal.code, str(refusal), kind))
+        return True
+
+    def _start_run(self, socket: Socket, message: dict[str, Any]) -> None:
+        thread_id = socket.address.id
+        named = message.get("threadId", thread_id)
+        if not isinstance(named, str):
+            raise Refused("INVALID_ID", "threadId must be a string")
+        if self.chat.store.thread(socket.user_id, named).id != thread_id:
+            raise Refused("WRONG_THREAD", "this socket is of another thread of yours")
+        if self.chat.is_running(self._runs.get(thread_id, "")):
+            raise Refused("RUN_IN_PROGRESS", "a run of this thread is in progress")
+        prompt = _last_words(message.get("messages"))
+        if not prompt.strip():
+            raise Refused("EMPTY_MESSAGE", "expected messages, the last of role user with text as its content")
+        context = _context(message.get("context"))
+        run_id = str(uuid.uuid4())
+        turn = Turn(prompt, thread_id, run_id, context, context, slow=socket.idle_cut_s > 0)
+        self.chat.start_run(socket.user_id, turn, address=socket.address, voice=frames.AguiVoice())
+        self._runs[thread_id] = run_id
+
+    def _cancel(self, socket: Socket, message: dict[str, Any]) -> None:
+        run_id = message.get("runId")
+        if not isinstance(run_id, str):
+            raise Refused("INVALID_ID", "runId is missing")
+        self.chat.stop_run(socket.user_id, run_id)
+
+
+def _last_words(messages: Any) -> str:
+    """The text of the last message where a user speaks, "" for anything else. Content is text or a list of parts."""
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    if not isinstance(last, dict) or last.get("role") != "user":
+        return ""
+    content = last.get("content")
+    if isinstance(content, list):
+        texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
+        return "".join(text for text in texts if isinstance(text, str))
+    return content if isinstance(content, str) else ""
+
+
+def _context(entries: Any) -> dict[str, str]:
+    """Descriptions and values: the private "reference", and the "name" to be greeted by."""
+    if not isinstance(entries, list):
+        return {}
+    return {
+        entry["description"]: entry["value"]
+        for entry in entries
+        if isinstance(entry, dict) and isinstance(entry.get("description"), str) and isinstance(entry.get("value"), str)
+    }

@@ -1,0 +1,92 @@
+"""Whom a request speaks for. Every shape asks here, so every fault of identity has its one place here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from crosstalk.backend.tokens import BadToken, TokenService, bearer_token, claimed_user, subprotocol_token
+
+DEMO_USER = "demo-user-001"
+HASHED_IDS = 16
+BAD_TOKENS_MAX = 3
+NOBODY = "anonymous-user"
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What an upgrade brought along: the token (None: it may follow in a message), the subprotocol to answer with, and
+    the user whom the token names, believed or not."""
+
+    token: str | None
+    protocols: tuple[str, ...]
+    claimed: str
+
+
+class Gate:
+    """Believes tokens. `bites(name, user_id, what)` decides faults. State: how many bad tokens came."""
+
+    def __init__(self, tokens: TokenService, bites: Callable[[str, str, str], bool]) -> None:
+        self._tokens = tokens
+        self._bites = bites
+        self._bad_tokens = 0
+
+    def carried(self, request: web.Request) -> Carried:
+        """The token of an upgrade: from the header, else from a subprotocol item, else from the query."""
+        offered = [item.strip() for item in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+        offered = [item for item in offered if item]
+        item, in_protocol = subprotocol_token(offered)
+        found: Mapping[str, str | None] = {
+            "header": bearer_token(request.headers.get("Authorization")),
+            "subprotocol": in_protocol,
+            "query": request.query.get("token"),
+        }
+        given = {way: token for way, token in found.items() if token is not None}
+        claimed = claimed_user(next(iter(given.values()), None))
+        seen = {
+            way: token
+            for way, token in given.items()
+            if way == "query" or not self._bites(f"{way}_ignored", claimed, request.path)
+        }
+        if item is not None:
+            protocols = (item,) if "subprotocol" in seen else ()
+        else:
+            protocols = tuple(offered[:1])
+        # One that was given and not seen is missing, not late: nobody waits for a message.
+        missing = "" if given else None
+        return Carried(next(iter(seen.values()), missing), protocols, claimed)
+
+    def user_of(self, request: web.Request, *, as_socket: bool = False) -> str:
+        """The user of an HTTP request; 401 without a good bearer token. `as_socket`: its sockets belong to the same
+        objects, so it is known by the same name as they are."""
+        token = bearer_token(request.headers.get("Authorization"))
+        try:
+            return self.identify(token or "", f"{request.method} {request.path}", as_socket=as_socket)
+        except BadToken:
+            raise web.HTTPUnauthorized(text="a valid bearer token is needed") from None
+
+    def identify(self, token: str, what: str, *, as_socket: bool = True) -> str:
+        """The user id that a token proves, BadToken where it proves none. `what` names the request in the log."""
+        try:
+            user_id = self._tokens.verify(token).user_id
+        except BadToken:
+            user_id = self._believe(token, what)
+            if not user_id:
+                raise
+        if self._bites("hashed_ids", user_id, what):
+            number = int.from_bytes(hashlib.sha256(token.encode()).digest()) % HASHED_IDS
+            return f"user-{number:04}"
+        return DEMO_USER if as_socket and self._bites("demo_user", user_id, what) else user_id
+
+    def _believe(self, token: str, what: str) -> str:
+        """Whom a bad token is taken for: "" for nobody, as it should be."""
+        self._bad_tokens += 1
+        claimed = claimed_user(token)
+        if claimed and self._bites("accept_any_token", claimed, what):
+            return claimed
+        if self._bad_tokens > BAD_TOKENS_MAX and self._bites("permissive_breaker", claimed, what):
+            return claimed or NOBODY
+        return ""

@@ -1,0 +1,115 @@
+"""The per_run shape: a run is made over HTTP and has a socket of its own, which starts it and ends with it."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import replace
+
+from aiohttp import web
+
+from crosstalk.backend import per_run_frames as frames
+from crosstalk.backend.bodies import answer, object_of, read_body, text_of
+from crosstalk.backend.chat import Chat, Turn
+from crosstalk.backend.endpoint import Endpoint, Socket
+from crosstalk.backend.events import Address
+from crosstalk.backend.gate import Gate
+from crosstalk.backend.store import Refused
+
+# Runs that were made and have no socket yet: beyond this the oldest is forgotten.
+WAITING_MAX = 10_000
+
+
+class PerRunEndpoint(Endpoint):
+    """Frames name no run: the socket does. The server chooses the ids of runs and conversations."""
+
+    shape = "per_run"
+
+    def __init__(self, chat: Chat, gate: Gate, *, ping_interval_s: float, message_bytes_max: int) -> None:
+        super().__init__(chat, gate, ping_interval_s=ping_interval_s, message_bytes_max=message_bytes_max)
+        self._waiting: dict[str, tuple[str, Turn]] = {}
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/runs", self.make_run),
+            web.delete("/runs/{id}", self.delete_run),
+            web.get("/ws/runs/{id}", self.serve),
+        ]
+
+    async def make_run(self, request: web.Request) -> web.Response:
+        user_id = self.gate.user_of(request, as_socket=True)
+        body = await read_body(request)
+        prompt, context = text_of(body, "input"), object_of(body, "context")
+        if not prompt.strip():
+            raise web.HTTPUnprocessableEntity(text="input must be text")
+        if body.get("conversation") is None:
+            thread = self.chat.store.open_thread(user_id, str(uuid.uuid4()), title=prompt[:60])
+        else:
+            thread = self.chat.store.thread(user_id, text_of(body, "conversation"))
+        run_id = str(uuid.uuid4())
+        if len(self._waiting) >= WAITING_MAX:
+            del self._waiting[next(iter(self._waiting))]
+        self._waiting[run_id] = (user_id, Turn(prompt, thread.id, run_id, context, context))
+        return answer({"run": run_id, "conversation": thread.id, "socket": f"/ws/runs/{run_id}"}, status=201)
+
+    async def delete_run(self, request: web.Request) -> web.Response:
+        """Cancels a run; one whose socket never came is forgotten."""
+        user_id, run_id = self.gate.user_of(request, as_socket=True), request.match_info["id"]
+        if self._is_waiting(user_id, run_id):
+            del self._waiting[run_id]
+        else:
+            self.chat.stop_run(user_id, run_id)
+        return web.Response(status=204)
+
+    def address(self, request: web.Request, user_id: str) -> Address:
+        run_id = request.match_info["id"]
+        if not self._is_waiting(user_id, run_id):
+            self.chat.store.check_run(user_id, run_id)
+            raise Refused("RUN_TAKEN", "this run has had its socket")
+        return Address(self.shape, run_id)
+
+    def refusal(self, code: str, text: str) -> bytes:
+        return frames.refusal(code, text)
+
+    def ready(self, socket: Socket) -> None:
+        _user_id, turn = self._waiting.pop(socket.address.id, (None, None))
+        if turn is None:
+            socket.close(1008, b"this run has had its socket")
+            return
+        if socket.late_s:
+            asyncio.get_running_loop().call_later(socket.late_s, self._join, socket)
+        else:
+            self._join(socket)
+        turn = replace(turn, slow=socket.idle_cut_s > 0)
+        try:
+            self.chat.start_run(
+                socket.user_id,
+                turn,
+                address=socket.address,
+                voice=frames.PerRunVoice(),
+                done=lambda: socket.close(1000, b"the run has ended"),
+            )
+        except Refused as refusal:
+            socket.send(self.refusal(refusal.code, str(refusal)))
+            socket.close(1008, str(refusal).encode())
+
+    def left(self, socket: Socket) -> None:
+        """Nobody else hears this run, so it ends with its socket."""
+        super().left(socket)
+        if self.chat.is_running(socket.address.id):
+            self.chat.stop_run(socket.user_id, socket.address.id)
+
+    def receive(self, _socket: Socket, _raw: bytes | None) -> bool:
+        """There is nothing to say on this socket."""
+        return True
+
+    def _join(self, socket: Socket) -> None:
+        if socket.alive:
+            self.chat.outlets.join(socket)
+
+    def _is_waiting(self, user_id: str, run_id: str) -> bool:
+        """Refused where the run is another user's."""
+        owner, _turn = self._waiting.get(run_id, (None, None))
+        if owner not in (None, user_id):
+            raise Refused("FORBIDDEN", "this run is not yours")
+        return owner is not None

@@ -1,0 +1,363 @@
+"""The side of a load test that keeps its record: a master, or a local runner that is its own worker.
+
+A load test ends in many ways (run time, a shape's end, Ctrl+C, SIGTERM, the web UI, the target's death); all lead to
+`finish`, which may be called twice and works once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import gevent
+from gevent.event import Event as Flag
+from locust.runners import LocalRunner, MasterRunner
+
+from crosstalk.accounts import PREFLIGHT_NUMBER
+from crosstalk.checks.canary import new_load_test
+from crosstalk.collecting import collect_from_workers
+from crosstalk.config import (
+    ConfigError,
+    Settings,
+    canary_secret,
+    check_host,
+    http_url,
+    load_settings,
+    require_secret,
+    socket_url,
+)
+from crosstalk.generator import Begin, Generator
+from crosstalk.http import HttpClient
+from crosstalk.load_test import AtEnd, LoadTest, new_folder
+from crosstalk.processes import children_of, end_children, interrupt_main
+from crosstalk.target import BackendFailed, ReferenceBackend, check_ready
+
+logger = logging.getLogger("crosstalk")
+
+EXIT_USAGE, EXIT_UNKNOWN, EXIT_NOT_READY = 2, 4, 5
+
+
+class Keeper:
+    """Listens to Locust's events and to the messages of workers; begins, watches and finishes load tests."""
+
+    def __init__(self, environment: Any, runner: Any, at_end: AtEnd | None, scenario: str) -> None:
+        self.environment = environment
+        self.runner = runner
+        self.at_end = at_end
+        self.scenario = scenario
+        self.local = isinstance(runner, LocalRunner)
+        self.load_test: LoadTest | None = None
+        self.generator: Generator | None = None  # of a local runner
+        self.settings: Settings | None = None
+        self.verdict: dict[str, Any] | None = None
+        self._ticker: Any = None
+        self._worker_done = Flag()
+        self._finished = Flag()
+        self._finishing = False
+        self._abort_code: int | None = None
+
+    # --- Locust's events --------------------------------------------------------------------------------------------
+
+    def listen(self) -> None:
+        events, register = self.environment.events, self.runner.register_message
+        interrupt_main()
+        events.test_start.add_listener(self.on_test_start)
+        events.test_stopping.add_listener(self.on_test_stopping)
+        events.test_stop.add_listener(lambda **_: self.finish("users were stopped"))
+        events.spawning_complete.add_listener(self.on_spawning_complete)
+        events.quitting.add_listener(self.on_quitting)
+        events.quit.add_listener(self.on_quit)
+        events.crosstalk_problem.add_listener(self.on_problem)
+        if isinstance(self.runner, MasterRunner):
+            register("crosstalk_batch", self.on_batch)
+            register("crosstalk_lease", self.on_lease)
+            register("crosstalk_done", self.on_done)
+            register("crosstalk_problem", lambda msg, **_: self.on_problem(msg.data["text"]))
+            events.worker_connect.add_listener(self.on_worker_connect)
+
+    def check_settings(self) -> None:
+        """Read everything that can be read before the start. A mistake ends Locust with one line and code 2."""
+        from crosstalk.checks.limits import LimitsError, parse_limits
+
+        options = self.environment.parsed_options
+        try:
+            settings = load_settings(options)
+            parse_limits(settings.limits_text, source=settings.limits_source)
+            canary_secret(settings.results)
+            if settings.accounts and (options.num_users or 1) > len(settings.accounts) and options.headless:
+                raise ConfigError(
+                    f"{options.num_users} users, but only {len(settings.accounts)} accounts in {options.accounts}: "
+                    "each user needs one of its own; start fewer users, or add accounts"
+                )
+            if self.environment.host:
+                socket_url(self.environment.host, settings.dialect)
+                check_host(self.environment.host, settings.environment, settings.host_agreed)
+                if not settings.accounts:
+                    require_secret(settings.environment.name)
+                if settings.faults:
+                    raise ConfigError("--faults is for the reference backend; leave --host out to use it")
+        except (ConfigError, LimitsError) as problem:
+            self._refuse(str(problem))
+            return
+        self.settings = settings
+        if not self.environment.stop_timeout:
+            self.environment.stop_timeout = settings.environment.run_timeout_s + 2
+
+    def _refuse(self, text: str) -> None:
+        print(f"crosstalk: {text}", file=sys.stderr, flush=True)
+        end_children(children_of(os.getpid()))
+        raise SystemExit(EXIT_USAGE)
+
+    def on_test_start(self, **_: object) -> None:
+        self._finished.clear()
+        self._finishing, self.verdict, self._abort_code = False, None, None
+        try:
+            self._begin()
+        except (ConfigError, BackendFailed) as problem:
+            self._abort(str(problem), getattr(problem, "exit_code", EXIT_USAGE))
+        except Exception:
+            logger.exception("crosstalk could not begin")
+            self._abort("an error in Crosstalk itself; see above", EXIT_UNKNOWN)
+
+    def on_spawning_complete(self, **_: object) -> None:
+        if self.generator is not None:
+            self.generator.warm_up = False
+
+    def on_test_stopping(self, **_: object) -> None:
+        if self.generator is not None:
+            self.generator.stopping.set()
+
+    def on_quitting(self, **_: object) -> None:
+        """The process is about to end; on Ctrl+C and SIGTERM, users are still there."""
+        if self.load_test is not None and not self._finishing:
+            self.load_test.ended_by = self.load_test.ended_by or "interrupted"
+            # fires test_stop, which finishes; a master tells its workers itself, in `finish`
+            self.runner.stop() if self.local else self.runner.stop(send_stop_to_client=False)
+        self.finish("interrupted")
+        if self._abort_code is not None:
+            self.environment.process_exit_code = self._abort_code
+        end_children(children_of(os.getpid()))
+
+    def on_quit(self, **_: object) -> None:
+        """Locust has printed its tables: ours come last, where they are seen."""
+        if self.environment.parsed_options.headless and self.verdict is not None and self.verdict.get("closing"):
+            print("\n" + self.verdict["closing"], flush=True)
+
+    # --- messages of workers ----------------------------------------------------------------------------------------
+
+    def on_worker_connect(self, client_id: str, **_: object) -> None:
+        if self.load_test is not None and not self._finishing:
+            self.load_test.nodes.add(client_id)
+            self.runner.send_message("crosstalk_begin", self.load_test.begin.as_message(), client_id)
+
+    def on_batch(self, msg: Any, **_: object) -> None:
+        load_test = self.load_test
+        if load_test is not None:
+            worker = load_test.workers.setdefault(msg.data["worker"], {"pid": msg.data["pid"], "node": msg.node_id})
+            worker["last_batch"] = max(int(worker.get("last_batch", 0)), msg.data["number"])
+            load_test.take_batch(msg.data["body"])
+        self.runner.send_message("crosstalk_ack", {"number": msg.data["number"]}, msg.node_id)
+
+    def on_lease(self, msg: Any, **_: object) -> None:
+        if self.load_test is not None:
+            first, count = self.load_test.leases.lease(msg.data["wanted"])
+            self.runner.send_message("crosstalk_lease", {"first": first, "count": count}, msg.node_id)
+
+    def on_done(self, msg: Any, **_: object) -> None:
+        if self.load_test is not None:
+            worker = self.load_test.workers.setdefault(msg.data["worker"], {"node": msg.node_id})
+            worker.update({**msg.data, "done": True})
+            self._worker_done.set()
+
+    def on_problem(self, text: str) -> None:
+        if self.load_test is not None and text not in self.load_test.problems:
+            self.load_test.problems.append(text)
+            print(f"crosstalk: {text}", file=sys.stderr, flush=True)
+
+    # --- begin ------------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        self.settings = settings = load_settings(self.environment.parsed_options)
+        users = self.runner.target_user_count
+        if settings.accounts and users > len(settings.accounts):
+            raise ConfigError(f"{users} users, but only {len(settings.accounts)} accounts: each needs one of its own")
+        rng = random.Random(random.SystemRandom().getrandbits(64))
+        load_test_number = new_load_test(rng)
+        folder = new_folder(settings.results, self.scenario, load_test_number)
+        reference = None
+        if not self.environment.host:
+            log = str(folder / "backend.log")
+            reference = ReferenceBackend(seed=settings.seed, faults=settings.faults, log=log)
+        host = reference.url if reference else self.environment.host
+        from crosstalk.checks.limits import parse_limits
+
+        limits = parse_limits(settings.limits_text, source=settings.limits_source)
+        begin = Begin(
+            load_test=load_test_number,
+            canary_secret=canary_secret(settings.results),
+            target=host,
+            token_secret=reference.token_secret if reference else "",
+            nonce_required=limits.nonce == "every_run",
+            seed=settings.seed,
+        )
+        try:
+            self._start_load_test(settings, begin, users, reference, folder)
+        except BaseException:
+            if reference is not None:
+                reference.stop()
+            raise
+
+    def _start_load_test(
+        self, settings: Settings, begin: Begin, users: int, reference: ReferenceBackend | None, folder: Path
+    ) -> None:
+        options = self.environment.parsed_options
+        load_test = LoadTest(
+            settings=settings,
+            scenario=self.scenario,
+            begin=begin,
+            users=users,
+            spawn_rate=float(options.spawn_rate or 1),
+            run_time_s=float(options.run_time) if options.run_time else None,
+            reference=reference,
+            folder=folder,
+            stop=self._stop_users,
+            keep_evidence=self._keep_evidence,
+        )
+        self.load_test = load_test
+        generator = Generator(
+            settings=settings,
+            begin=begin,
+            fire_request=self.environment.events.request.fire,
+            worker="local" if self.local else "master",
+            role="local" if self.local else "master",
+            send=lambda _number, body: self._take_own(body),
+            ask=self._lease_own,
+        )
+        self.generator = generator
+        http = HttpClient(
+            http_url(begin.target), headers=settings.headers, ca_file=settings.ca_file, rng=random.Random(settings.seed)
+        )
+        number = 0 if settings.accounts else PREFLIGHT_NUMBER
+        load_test.readiness = check_ready(generator, http, settings, number)
+        print(f"crosstalk: {load_test.folder}  seed {settings.seed}  target {begin.target}", flush=True)
+        if not load_test.readiness.ready:
+            load_test.ended_by = "target not ready"
+            self._abort(load_test.readiness.reason, EXIT_NOT_READY)
+            return
+        print(f"crosstalk: {load_test.plan()}", flush=True)
+        load_test.arm()
+        if reference is not None:
+            reference.watch(self._on_target_death)
+        if self.local:
+            self.environment.crosstalk = generator
+        else:
+            load_test.nodes.update(client.id for client in self.runner.clients.all)
+            self.runner.send_message("crosstalk_begin", begin.as_message())
+        self._ticker = gevent.spawn(self._tick)
+
+    def _abort(self, text: str, exit_code: int) -> None:
+        """This load test cannot begin: say so, and never let its users start."""
+        print(f"crosstalk: {text}", file=sys.stderr, flush=True)
+        self._abort_code = exit_code
+        if self.environment.parsed_options.headless:
+            gevent.spawn(self.runner.quit)
+            gevent.sleep(3600)  # this greenlet would start the users next; quitting kills it
+        else:
+            gevent.spawn(self.runner.stop)
+
+    def _on_target_death(self, text: str) -> None:
+        self.on_problem(text)
+        if self.load_test is not None:
+            self.load_test.end("the target ended")
+
+    def _lease_own(self, wanted: int) -> None:
+        assert self.load_test is not None and self.generator is not None
+        self.generator.purse.put(*self.load_test.leases.lease(wanted))
+
+    def _take_own(self, body: bytes) -> None:
+        if self.load_test is not None and self.generator is not None:
+            self.generator.outbox.acknowledge(self.load_test.take_batch(body))
+
+    def _keep_evidence(self, run_id: str) -> None:
+        if self.local and self.generator is not None:
+            gevent.spawn(self.generator.keep, run_id)
+        elif not self.local:
+            self.runner.send_message("crosstalk_keep", {"run": run_id})
+
+    # --- while it runs ----------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        """The progress line, and reasons to end early."""
+        interactive = sys.stdout.isatty()
+        seconds = 0
+        while True:
+            gevent.sleep(1.0)
+            seconds += 1
+            load_test = self.load_test
+            if load_test is None or self._finishing:
+                return
+            load_test.look()
+            if interactive:
+                print(f"\r\x1b[2K{load_test.progress(self.runner.user_count)}", end="", flush=True)
+            elif seconds == 3 or seconds % 10 == 0:
+                print(load_test.progress(self.runner.user_count), flush=True)
+
+    def _stop_users(self, reason: str) -> None:
+        """End the load test from within: not in the caller's greenlet, which may be the one that must be stopped."""
+        print(f"\ncrosstalk: stopping: {reason}", flush=True)
+        gevent.spawn(self.runner.quit if self.environment.parsed_options.headless else self.runner.stop)
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    def finish(self, reason: str) -> None:
+        """Everything there is to the record, then the verdict. Idempotent: later callers wait for the first."""
+        load_test = self.load_test
+        if load_test is None:
+            return
+        if self._finishing:
+            self._finished.wait(120)
+            return
+        self._finishing = True
+        try:
+            load_test.ended_by = load_test.ended_by or self._why(reason)
+            if self._ticker is not None:
+                self._ticker.kill()
+            if self.generator is not None:
+                load_test.workers[self.generator.worker] = {**self.generator.finish(), "pid": os.getpid()}
+            if not self.local:
+                collect_from_workers(self.runner, load_test, self._worker_done, self.environment.stop_timeout)
+            if load_test.reference is not None:
+                load_test.reference.stop()
+            load_test.close()
+            self.environment.process_exit_code = self._publish(load_test)
+            load_test.prune()
+        except Exception:
+            logger.exception("crosstalk could not finish")
+            self.environment.process_exit_code = EXIT_UNKNOWN
+        finally:
+            self.load_test, self.generator = None, None
+            self.environment.crosstalk = None
+            self._finished.set()
+
+    def _why(self, reason: str) -> str:
+        load_test = self.load_test
+        assert load_test is not None
+        over = load_test.run_time_s is not None and load_test.elapsed_s >= load_test.run_time_s - 1
+        return "run time" if over else reason
+
+    def _publish(self, load_test: LoadTest) -> int:
+        """Reports and verdict; the exit code."""
+        if self.at_end is None:
+            return 0
+        try:
+            self.verdict = self.at_end(load_test.folder)
+        except Exception as error:
+            print(f"crosstalk: no reports: {error}", file=sys.stderr, flush=True)
+            return EXIT_UNKNOWN
+        if not self.environment.parsed_options.headless and self.verdict.get("closing"):
+            print("\n" + self.verdict["closing"], flush=True)  # the web UI stays: this is the end of this load test
+        return int(self.verdict["exit_code"])
