@@ -13,6 +13,7 @@ import ssl
 import struct
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +26,10 @@ from gevent.event import Event as Flag
 from crosstalk.clock import clock
 from crosstalk.stream import Read, Stream, connect
 from crosstalk.wire.rfc6455 import Broken, Close, FrameReader, Message, Opcode, Received
+
+
+#: OpenSSL's codes for a certificate that is good, but names another host or address
+_OTHER_HOST = (62, 64)
 
 
 class _NoCookies:
@@ -173,8 +178,8 @@ class Connection:
         deadline_ns = self.times.begun_ns + int(self.endpoint.timeout_s * 1e9)
         try:
             self._stream = stream = connect(host, port, self.endpoint.timeout_s)
-        except stdlib_socket.gaierror as error:
-            raise ConnectFailed("resolve", f"{host} does not resolve: {error.strerror}") from None
+        except (stdlib_socket.gaierror, UnicodeError) as error:  # UnicodeError: it cannot even be asked for
+            raise ConnectFailed("resolve", f"{host} does not resolve: {_words(error)}") from None
         except OSError as error:
             raise ConnectFailed("connect", f"nobody answers at {host}:{port}: {_words(error)}") from None
         if parts.scheme == "wss":
@@ -229,9 +234,11 @@ class Connection:
                     gevent.spawn(self._answer, Opcode.PONG, message.data)
                 self._listener(arrival)
             except Exception as error:
-                problem = HarnessError(f"{type(error).__name__} while handling a message: {error}")
-                self._listener(Arrival(problem, arrival.arrived_ns, arrival.received_ns, False))
-            if not isinstance(message, Message | HarnessError):
+                message = HarnessError(f"{type(error).__name__} while handling a message: {error}")
+                # a listener that cannot even take this must not end the inbox of all others
+                with suppress(Exception):
+                    self._listener(Arrival(message, arrival.arrived_ns, arrival.received_ns, False))
+            if not isinstance(message, Message):
                 self._over.set()
                 gevent.spawn(self._end_of_stream, message)
 
@@ -287,8 +294,9 @@ class Connection:
             stream.start_tls(context, host, self.endpoint.timeout_s)
         except ssl.SSLCertVerificationError as error:
             stream.close()
+            advice = "is it the right host?" if error.verify_code in _OTHER_HOST else "name its authority with --ca"
             raise ConnectFailed(
-                "tls", f"the certificate of {host} is not trusted: {error.verify_message}; name its authority with --ca"
+                "tls", f"the certificate of {host} is not trusted: {error.verify_message}; {advice}"
             ) from None
         except (ssl.SSLError, OSError) as error:
             stream.close()
@@ -311,7 +319,14 @@ class Connection:
             )
         except websocket.WebSocketBadStatusException as error:
             raise ConnectFailed("upgrade", f"HTTP {error.status_code} instead of 101", error.status_code) from None
+        except websocket.WebSocketTimeoutException:
+            raise ConnectFailed("upgrade", "no answer to the upgrade in time") from None
         except (websocket.WebSocketException, OSError, ValueError) as error:
+            answer = client.handshake_response
+            if answer is not None and answer.status in range(300, 400):
+                where = (answer.headers.get("location") or "nowhere").partition("?")[0]
+                reason = f"HTTP {answer.status} instead of 101: a redirect to {where}, which is not followed"
+                raise ConnectFailed("upgrade", reason, int(answer.status)) from None
             raise ConnectFailed("upgrade", _words(error) or type(error).__name__) from None
         self.subprotocol = client.handshake_response.headers.get("sec-websocket-protocol") or ""
 
@@ -335,9 +350,12 @@ class Connection:
             pass  # the transport's end is delivered on its own
 
     def _end_of_stream(self, message: Received | Lost | HarnessError) -> None:
-        """After the peer's last word: answer its close frame once (RFC 6455, 5.5.1), then close."""
-        if isinstance(message, Close | Broken) and not self._closing:
-            code = 1000 if message.code == 1005 else message.code
+        """After the peer's last word: answer its close frame once (RFC 6455, 5.5.1), then close.
+
+        An error of our own ends the connection too: what was missed would look like the peer's fault.
+        """
+        if isinstance(message, Close | Broken | HarnessError) and not self._closing:
+            code = 1000 if isinstance(message, HarnessError) or message.code == 1005 else message.code
             self._answer(Opcode.CLOSE, struct.pack("!H", code))
         self._shut()
 

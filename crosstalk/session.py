@@ -71,6 +71,7 @@ class Session:
         self._ping_sent_ns: int | None = None
         self._ponged = Flag()
         self._rejection = ""
+        self._broken = False  # by an error of our own
         self._slowest_ns = 0
 
     # --- what users call --------------------------------------------------------------------------------------------
@@ -123,7 +124,7 @@ class Session:
             try:
                 self._connection.send(frame)
             except OSError:
-                ended_by = "lost"
+                ended_by = "cut" if self._broken else "lost"
                 return run
             run.keep_frame("out", "prompt", arrived_ns=run.sent_ns, received_ns=run.sent_ns, body=frame.encode())
             ended_by = self._await_end(run)
@@ -189,6 +190,7 @@ class Session:
         if self._progress.ready_ns is None:
             code, reason = self._closing.code, self._closing.reason
             came = f"close {code} {reason}".strip() if code else f"nothing within {self._terms.connect_timeout_s:g} s"
+            came = "an error of our own" if self._broken else came
             self._fail("ready", f"expected a welcome, got {came}", refused=code == 1008)
 
     def _set_ready(self, at_ns: int) -> None:
@@ -233,7 +235,7 @@ class Session:
             self._closing.by = self._closing.by or "us"
             self._connection.close(timeout_s=0.5)
         refused = refused or self._progress.http_status in (401, 403)
-        outcome = "ready" if wrong_identity else "refused" if refused else "failed"
+        outcome = "ready" if wrong_identity else "refused" if refused else "cut" if self._broken else "failed"
         self._write(outcome)
         raise NotReady(stage, reason, wrong_identity=wrong_identity)
 
@@ -243,6 +245,8 @@ class Session:
         """Wait for the run's end, and say what ended the wait."""
         if not run.done.wait(self._terms.agent_timeout_s):
             return "timeout" if self.ping() else "lost"
+        if self._broken:
+            return "cut"
         if run.refusal:
             return "refused"
         if not run.check.ended:
@@ -320,9 +324,7 @@ class Session:
                 self._pong(arrival)
             return
         if isinstance(message, HarnessError):
-            self._notes.violation(
-                Violation(HARNESS, "harness_error", expected="a working receive path", came=message.reason)
-            )
+            self._break_off(message, arrival)
             return
         self._end(message, arrival)
 
@@ -438,19 +440,34 @@ class Session:
             self._closing = Closing(1006, message.reason, closed_by or "transport", arrival.arrived_ns)
         else:
             self._closing = Closing(message.code, redact(message.reason), closed_by or "peer", arrival.arrived_ns)
-        self._ended.set()
         if isinstance(message, Broken):
             self._notes.violation(delivery("malformed", expected="frames that follow RFC 6455", came=message.reason))
         if self._closing.code == 1011:
             came = f"close 1011 {self._closing.reason}".strip()
             self._notes.violation(delivery("close_1011", expected="a connection that stays open", came=came))
+        self._wake_all()
+        if closed_by != "us" and self._progress.ready_ns is not None:
+            self._write("ready")
+
+    def _break_off(self, message: HarnessError, arrival: Arrival) -> None:
+        """Our receive path failed: runs in progress are cut, so that what was missed is not held against the peer."""
+        self._broken = True
+        self._closing = Closing(None, "", "us", arrival.arrived_ns)
+        self._notes.violation(
+            Violation(HARNESS, "harness_error", expected="a working receive path", came=message.reason)
+        )
+        self._wake_all()
+        if self._progress.ready_ns is not None:
+            self._write("ready")
+
+    def _wake_all(self) -> None:
+        """The connection is over: nothing that waits for it shall wait any longer."""
+        self._ended.set()
         for run in self._person.runs.values():
             if not run.outcome:
                 run.done.set()
         for flag in (self._welcome, self._ponged, *self._acks.values()):
             flag.set()
-        if closed_by != "us" and self._progress.ready_ns is not None:
-            self._write("ready")
 
     def _write(self, outcome: str) -> None:
         self._notes.connection(outcome, self._connection, self._progress, self._closing)

@@ -126,7 +126,10 @@ class Stream:
 
     def reset(self) -> None:
         """Drop the connection as a crashed client would: RST instead of FIN."""
-        self._socket.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_LINGER, struct.pack("ii", 1, 0))
+        try:
+            self._socket.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_LINGER, struct.pack("ii", 1, 0))
+        except OSError:
+            pass  # it was closed before
         self._socket.close()
 
     def _decrypt(self, data: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""`python -m reports show DIR`, `python -m reports evidence DIR` and `python -m reports html DIR`.
+"""`python -m reports show DIR [--failures]`, `python -m reports evidence DIR` and `python -m reports html DIR`.
 
 DIR is results/<id>, results/latest, or a record folder itself. Exit codes: 0 done (whatever the verdict is: that is
 in verdict.json), 1 the verdict could not be written, 2 misuse: no such folder, no record in it, unknown command.
@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument(
             "--colour", action="store_true", help="in colour also where standard output is no terminal"
         )
+    show.add_argument("--failures", action="store_true", help="print where it broke instead: every group of failures")
     options = parser.parse_args(arguments)
     from crosstalk.record.parts import RecordError
 
@@ -36,6 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
             _html(options.folder, options.step_summary)
         if options.command == "evidence":
             _evidence(options.folder, colour=options.colour)
+        elif options.command == "show" and options.failures:
+            _failures(options.folder, colour=options.colour)
         elif options.command == "show" or options.show:
             _show(options.folder, colour=options.colour)
     except RecordError as error:
@@ -61,9 +64,24 @@ def _show(folder: Path, *, colour: bool) -> None:
     from reports.redact import redact
     from reports.terminal import closing
 
-    colour = colour or (sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
-    text = redact(closing(judged(locate(folder), []), colour=colour, shown_as=_named(folder)))
-    encoding = sys.stdout.encoding or "utf-8"  # a terminal that knows no "≤" gets a "?" and not an error
+    _print(redact(closing(judged(locate(folder), []), colour=_coloured(colour), shown_as=_named(folder))))
+
+
+def _failures(folder: Path, *, colour: bool) -> None:
+    from reports.build import judged
+    from reports.material import locate
+    from reports.terminal_failures import groups
+
+    _print(groups(judged(locate(folder), []), colour=_coloured(colour)))
+
+
+def _coloured(asked: bool) -> bool:
+    return asked or (sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
+
+
+def _print(text: str) -> None:
+    """A terminal that knows no "≤" gets a "?" and not an error."""
+    encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
 
 

@@ -57,20 +57,6 @@ class Step:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Runs that ended in the same way at the same place."""
-
-    outcome: str
-    signature: str
-    number: int
-    first_ns: int
-    last_ns: int
-    accounts: int
-    example: str
-    trace_id: str
-
-
 def spread(name: str, group: str, samples: np.ndarray) -> Spread | None:
     if not samples.size:
         return None
@@ -163,30 +149,6 @@ def typical_and_slowest(runs: Columns) -> list[tuple[str, int]]:
     order = ended[np.lexsort((runs["run"][ended].astype(str), times))]
     median, slowest = int(order[(order.size - 1) // 2]), int(order[-1])
     return [("typical", median)] if median == slowest else [("typical", median), ("slowest", slowest)]
-
-
-def failures(runs: Columns) -> list[Failure]:
-    """Runs that did not end well, grouped by how; the most frequent first."""
-    groups: dict[tuple[str, str], list[int]] = {}
-    for i, (outcome, signature) in enumerate(zip(runs["outcome"].tolist(), runs["signature"].tolist(), strict=True)):
-        if outcome not in ("ok", "cut"):
-            groups.setdefault((outcome, signature), []).append(i)
-    found = []
-    for (outcome, signature), rows in groups.items():
-        first = min(rows, key=lambda i: (runs["sent_ns"][i], runs["run"][i]))
-        found.append(
-            Failure(
-                outcome=outcome,
-                signature=signature,
-                number=len(rows),
-                first_ns=int(runs["sent_ns"][first]),
-                last_ns=int(runs["sent_ns"][rows].max()),
-                accounts=len(set(runs["account"][rows].tolist())),
-                example=str(runs["run"][first]),
-                trace_id=str(runs["trace_id"][first]),
-            )
-        )
-    return sorted(found, key=lambda one: (-one.number, one.outcome, one.signature))
 
 
 def ways_closed(connections: Columns) -> list[tuple[str, str, int, str, str, int, str]]:

@@ -6,42 +6,54 @@ printed as NOT JUDGED: it is never a pass.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from reports import failures
 from reports.markup import printable
 from reports.material import Material
 from reports.words import channel_claim, limit_state, limit_text, metric_text, value_text
 
+#: groups of failures in the text of a failed case
+GROUPS_SHOWN = 3
 #: names that always have a case, so that a pipeline sees them turn from green to red
 DELIVERY_NAMES = ("missing", "duplicate", "out_of_order", "late", "malformed")
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`outcome`: "" (passed), failure, error or skipped."""
+    """`outcome`: "" (passed), failure, error or skipped. `about`: metric, violation or channel, for its failures."""
 
     name: str
     outcome: str = ""
     message: str = ""
     body: str = ""
+    about: str = ""
 
 
 def junit(material: Material) -> str:
     verdict, load_test = material.verdict, material.load_test
-    suites = _phases(verdict)
-    suites["delivery"] = _delivery(verdict)
-    suites["isolation"] = _isolation(verdict)
+    suites = {**_phases(verdict), "delivery": _delivery(verdict), "isolation": _isolation(verdict)}
     began = datetime.fromtimestamp(material.started_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     took_s = max(int(load_test.get("ended_ns") or 0) - material.started_ns, 0) / 1e9
     root = ET.Element("testsuites", {"name": "crosstalk"})
     prefix = f"crosstalk.{load_test.get('scenario', 'load_test')}"
     for name, cases in suites.items():
-        _suite(root, name, cases, prefix=prefix, timestamp=began, time_s=took_s)
+        explained = [_explained(case, material) for case in cases]
+        _suite(root, name, explained, prefix=prefix, timestamp=began, time_s=took_s)
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _explained(case: Case, material: Material) -> Case:
+    """A failed case with the groups of failures that are behind it, the most frequent first."""
+    if case.outcome != "failure":
+        return case
+    behind = failures.explaining(material.verdict, case.about)[:GROUPS_SHOWN]
+    told = ["\n".join(failures.told(one, material.started_ns)) for one in behind]
+    return replace(case, body="\n\n".join(filter(None, [case.body, *told])))
 
 
 def _phases(verdict: dict[str, Any]) -> dict[str, list[Case]]:
@@ -62,7 +74,7 @@ def _limit(limit: dict[str, Any]) -> Case:
         "shown": f"shown, not judged: {came}",
         "not reached": f"not reached: {reason}",
     }
-    return Case(str(limit["name"]), outcome, told.get(state, message), reason)
+    return Case(str(limit["name"]), outcome, told.get(state, message), reason, str(limit["metric"]))
 
 
 def _delivery(verdict: dict[str, Any]) -> list[Case]:
@@ -73,6 +85,7 @@ def _delivery(verdict: dict[str, Any]) -> list[Case]:
             f"no event is {name.replace('_', ' ')}" if name in DELIVERY_NAMES else name.replace("_", " "),
             "failure" if n else "",
             f"{n} seen",
+            about=name,
         )
         for name, n in sorted(counts.items())
     ]
@@ -100,6 +113,7 @@ def _isolation(verdict: dict[str, Any]) -> list[Case]:
                 f"channel {one.get('channel')}: {one.get('name', '')}".rstrip(": "),
                 outcome,
                 channel_claim(one, separator=","),
+                about=f"channel {one.get('channel')}",
             )
         )
     if not cases:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reports import (
+    failures,
     numbers,
+    sections_failures,
     sections_first,
     sections_isolation,
     sections_limits,
@@ -15,7 +17,7 @@ from reports import (
 )
 from reports.markup import Html, element, escape, join, paragraph, section
 from reports.material import Material
-from reports.words import word
+from reports.words import judgement, word
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 #: what lies beside the page
@@ -45,9 +47,15 @@ def page(material: Material, drawn: dict[str, Html], problems: list[str]) -> str
 
 
 def _sections(material: Material, drawn: dict[str, Html]) -> list[tuple[str, Callable[[], Html]]]:
-    """In reading order. Violations stand right behind the first screen when there are any."""
+    """In reading order. What went wrong stands right behind the first screen: leaks, then where it broke, then other
+    violations."""
     found = bool(material.table("violations")["violation"].size)
     violations = ("violations", lambda: sections_isolation.violations(material))
+    broke = ("failures", lambda: sections_failures.where_it_broke(material, drawn))
+    leaking = judgement(material.verdict, "isolation") == "fail"
+    wrong = [violations, broke] if leaking else [broke, violations]
+    first = [one for one in wrong if found or one is not violations] if failures.listed(material.verdict) else []
+    last = [one for one in (violations, broke) if one not in first]
     listed: list[tuple[str, Callable[[], Html]]] = [
         ("header", lambda: sections_first.header(material)),
         ("loosened", lambda: sections_first.loosened(material)),
@@ -55,15 +63,14 @@ def _sections(material: Material, drawn: dict[str, Html]) -> list[tuple[str, Cal
         ("tiles", lambda: sections_first.tiles(material)),
         ("phases", lambda: sections_first.phases(material)),
         ("since", lambda: sections_first.since(material)),
-        *([violations] if found else []),
+        *first,
         ("limits", lambda: sections_limits.limits(material)),
         ("isolation", lambda: sections_isolation.channels(material)),
-        *([] if found else [violations]),
+        *last,
         ("funnel", lambda: sections_runs.funnel(material)),
         ("times", lambda: sections_runs.times(material, drawn)),
         ("waterfalls", lambda: sections_runs.waterfalls(material, drawn)),
         ("over time", lambda: sections_runs.over_time(material, drawn)),
-        ("failures", lambda: sections_runs.failures(material)),
         ("connections", lambda: sections_proof.connections(material)),
         ("reality", lambda: sections_proof.reality(material)),
         ("generator", lambda: sections_proof.generator(material, drawn)),

@@ -9,9 +9,9 @@ import numpy as np
 
 from crosstalk.checks.columns import MISSING, Columns
 from reports import drawing, figures
-from reports.drawing import BLUE, GREEN, INK, MUTED, OCHRE, ORANGE, PURPLE, SKY, VERMILLION, Plot
+from reports.drawing import BLUE, GREEN, GRID, INK, MUTED, OCHRE, ORANGE, PURPLE, SKY, VERMILLION, Plot
 from reports.figures import MS, Spread
-from reports.numbers import count, milliseconds, plural
+from reports.numbers import count, milliseconds, plural, seconds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -124,37 +124,58 @@ def _limit_mark(axes: Axes, y: int, limit: dict[str, Any], narrow: bool) -> None
     )
 
 
-def waterfall(which: str, runs: Columns, row: int, events: Columns) -> Plot:
-    """Every event of one run on one axis: a tick where it arrived, a bar while a tool was at work."""
+def waterfall(name: str, what: str, runs: Columns, row: int, events: Columns, *, until_ns: int | None = None) -> Plot:
+    """Every event of one run on one axis: a tick where it arrived, a bar while a tool was at work.
+
+    :param until_ns: of a run without an end, when it was given up or lost: the silence before it is shaded.
+    """
     run, sent = str(runs["run"][row]), int(runs["sent_ns"][row])
     mine = np.flatnonzero((events["run"] == run) & (events["account"] == runs["account"][row]))
     mine = mine[np.argsort(events["n"][mine], kind="stable")]
     kinds = list(dict.fromkeys(LANES.get(kind, kind) for kind in events["kind"][mine].tolist()))
     lanes = {kind: len(kinds) - 1 - i for i, kind in enumerate(kinds)}
     at = (events["arrived_ns"][mine] - sent) / MS
+    ended = bool(runs["end_ns"][row] != MISSING)
+    last = float(at.max(initial=0.0))
+    until = last if ended or until_ns is None else max((until_ns - sent) / MS, last)
 
     def draw(figure: Figure, narrow: bool) -> None:
         axes = figure.add_subplot()
         drawing.bare(axes)
+        if until > last:
+            _silence(axes, last, until, len(kinds))
         for kind in sorted(set(events["kind"][mine].tolist())):
             y, of_kind = lanes[LANES.get(kind, kind)], at[events["kind"][mine] == kind]
             colour, width = KIND_COLOURS.get(kind, MUTED), 1.6 if kind == "chunk" else 2.4
             axes.vlines(of_kind, y - 0.34, y + 0.34, color=colour, linewidth=width)
         for i, instant in zip(mine.tolist(), at.tolist(), strict=True):
             _tool_bar(axes, events, i, instant, lanes.get("tool", 0))
-            if not narrow:
+            if not narrow and until <= 2 * last:  # where silence takes most of the axis, names would run together
                 _name(axes, events, i, instant, lanes[LANES.get(events["kind"][i], events["kind"][i])])
         axes.set_yticks(list(lanes.values()), [spoken(kind) for kind in lanes])
         axes.tick_params(axis="y", labelcolor=INK)
         axes.set_ylim(-0.7, max(len(kinds) - 0.3, 0.7))
-        axes.set_xlim(0, max(float(at.max(initial=0.0)), 0.001) * 1.04)
+        axes.set_xlim(0, max(until, 0.001) * 1.04)
         axes.xaxis.set_major_formatter(drawing.time_label)
         axes.xaxis.set_major_locator(_few_ticks(narrow))
 
-    took = milliseconds((int(runs["end_ns"][row]) - sent) / MS)
-    title = f"The {which} run, since its prompt was sent: {took}, {plural(mine.size, 'event')}, {runs['outcome'][row]}"
+    took = milliseconds((int(runs["end_ns"][row]) - sent) / MS) if ended else "no end"
+    told = f"{took}, {plural(mine.size, 'event')}, {spoken(str(runs['outcome'][row]))}"
     height = 0.55 + 0.34 * max(len(kinds), 2)
-    return Plot(f"waterfall_{which}", title, draw, (height, height))
+    return Plot(name, f"{what}, since its prompt was sent: {told}", draw, (height, height))
+
+
+def _silence(axes: Axes, last: float, until: float, lanes: int) -> None:
+    """From the last event to where the run was given up."""
+    axes.axvspan(last, until, color=GRID, alpha=0.55, linewidth=0)
+    axes.annotate(
+        f"silence, {seconds(int((until - last) * MS))}",
+        ((last + until) / 2, max(lanes - 1, 0) / 2),
+        ha="center",
+        va="center",
+        fontsize=LABEL,
+        color=MUTED,
+    )
 
 
 def _tool_bar(axes: Axes, events: Columns, i: int, at: float, y: int) -> None:

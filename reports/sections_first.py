@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports import numbers
+from reports import failures, numbers
 from reports.markup import STATES, Html, element, escape, join, paragraph, section, state
 from reports.material import Material
 from reports.words import JUDGEMENTS, judgement, pass_rate, reasons, since_lines, word
@@ -49,7 +49,9 @@ def verdict(material: Material) -> Html:
     sentence = paragraph(numbers.thin(str(material.verdict.get("sentence", ""))), class_="sentence")
     judged = element("ul", *chips, class_="judgements", aria_label="judgements")
     found = bool(material.table("violations")["violation"].size)
-    link = paragraph(element("a", "See the evidence", href="#violations"), class_="see") if found else Html("")
+    links = [element("a", "See the evidence", href="#violations")] if found else []
+    links += [element("a", "See where it broke", href="#failures")] if failures.listed(material.verdict) else []
+    link = paragraph(join(links, " · "), class_="see") if links else Html("")
     return element("div", big, sentence, judged, _reasons(material), link, class_="verdict")
 
 

@@ -20,7 +20,8 @@ def all_plots(material: Material) -> list[Plot]:
     spreads = figures.spreads(material.tally, runs, events)
     if spreads:
         found.append(plots.times(spreads, _upper_limits(material)))
-    found += [plots.waterfall(which, runs, row, events) for which, row in figures.typical_and_slowest(runs)]
+    for which, row in figures.typical_and_slowest(runs):
+        found.append(plots.waterfall(f"waterfall_{which}", f"The {which} run", runs, row, events))
     if runs["run"].size:
         found.append(plots.over_time(runs, health, material.started_ns))
     if health["worker"].size:
@@ -105,11 +106,12 @@ def waterfalls(material: Material, drawn: dict[str, Html]) -> Html:
             ]
         )
         body += [element("h3", f"The {which} run"), drawn.get(f"waterfall_{which}", Html(""))]
-        body.append(details("Its events", paragraph(who, class_="note"), _events_of(material, row)))
+        body.append(details("Its events", paragraph(who, class_="note"), events_of(material, row)))
     return section("waterfalls", title, *body, lead="The median and the longest of the runs that ended.")
 
 
-def _events_of(material: Material, row: int) -> Html:
+def events_of(material: Material, row: int) -> Html:
+    """The events of a row of `runs`, one a line."""
     runs, events = material.table("runs"), material.table("events")
     sent_ns = int(runs["sent_ns"][row])
     of_run = (events["run"] == runs["run"][row]) & (events["account"] == runs["account"][row])
@@ -140,37 +142,6 @@ def over_time(material: Material, drawn: dict[str, Html]) -> Html:
     arrivals = material.load_test.get("arrivals", "think")
     lead = f"From the instant a turn was due (arrivals: {arrivals}) to the end of its run, at the time it was sent."
     return section("over-time", title, drawn.get("over_time", ""), lead=lead)
-
-
-def failures(material: Material) -> Html:
-    title = "Runs that did not end well"
-    runs = material.table("runs")
-    groups = figures.failures(runs)
-    if not runs["run"].size:
-        return section("failures", title, NO_RUNS)
-    cut = int((runs["outcome"] == "cut").sum())
-    aside = f" {numbers.plural(cut, 'run')} still under way when the load test ended are counted apart." if cut else ""
-    if not groups:
-        return section("failures", title, paragraph(f"None.{aside}", class_="lead"))
-    rows = [
-        (
-            numbers.count(one.number),
-            plots.spoken(one.outcome),
-            one.signature,
-            numbers.count(one.accounts),
-            numbers.seconds(one.first_ns - material.started_ns),
-            numbers.seconds(one.last_ns - material.started_ns),
-            join([element("code", one.example), element("small", f"trace {one.trace_id}")]),
-        )
-        for one in groups
-    ]
-    heads = ("Runs", "Outcome", "Signature", "Users", "First", "Last", "Example")
-    return section(
-        "failures",
-        title,
-        table(heads, rows, right=(0, 3, 4, 5)),
-        lead=f"Grouped by how they ended, from the start of the load test.{aside}",
-    )
 
 
 def _upper_limits(material: Material) -> list[dict[str, Any]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from typing import Any
 
-from reports import evidence, numbers
+from reports import evidence, failures, numbers
 from reports.markup import printable
 from reports.material import Material
 from reports.words import (
@@ -32,6 +33,7 @@ SIGNS = {
     "shown": "·",
 }
 VIOLATIONS_SHOWN = 5
+FAILURES_SHOWN = 5
 
 
 def summary(material: Material, problems: list[str]) -> str:
@@ -44,6 +46,7 @@ def summary(material: Material, problems: list[str]) -> str:
         *_bullets("LOOSENED since last time", since_lines(verdict, "loosened")),
         _phases(verdict),
         _limits(verdict),
+        _failures(material),
         _violations(material),
         _isolation(verdict),
         _since(verdict),
@@ -83,6 +86,41 @@ def _limits(verdict: dict[str, Any]) -> str:
         )
     table = _table(["State", "Limit", "Promised", "Value", "n", "Why"], rows)
     return f"### Limits that failed or were not judged\n\n{table}" if rows else ""
+
+
+def _failures(material: Material) -> str:
+    """The first groups in a table, and beneath it what may be behind each and where to look."""
+    groups = failures.listed(material.verdict)
+    shown = groups[:FAILURES_SHOWN]
+    if not shown:
+        return ""
+    rows: list[list[object]] = [
+        [
+            one["stage"],
+            one["signature"],
+            failures.how_many(one, separator=","),
+            failures.when(one, material.started_ns),
+            one["example_run"] or one["example_connection"],
+        ]
+        for one in shown
+    ]
+    parts = ["### Where it broke", _table(["Stage", "Signature", "How many", "When", "Example"], rows)]
+    for one in shown:
+        lines = [
+            f"- *{cause['sure']}*: {_text(cause['likely'])} Look at: {_text(cause['look_at'])}"
+            for cause in one["causes"]
+        ]
+        parts += [f"**{_text(one['signature'])}**", *(["\n".join(lines)] if lines else []), _fenced(one["log_query"])]
+    if len(groups) > len(shown):
+        parts.append(f"{numbers.plural(len(groups) - len(shown), 'more group', separator=',')} in the report.")
+    return "\n\n".join(parts)
+
+
+def _fenced(text: str) -> str:
+    """A code block that nothing in the text can end."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}"
 
 
 def _violations(material: Material) -> str:

@@ -6,7 +6,7 @@ import re
 import textwrap
 from typing import Any
 
-from reports import numbers
+from reports import failures, numbers
 from reports.material import Material
 from reports.words import (
     JUDGEMENTS,
@@ -46,8 +46,8 @@ def closing(material: Material, *, colour: bool, shown_as: str) -> str:
     lines += [f"LOOSENED  {line.removeprefix('LOOSENED ')}" for line in since_lines(verdict, "loosened")[:2]]
     judged = [painted(judgement(verdict, name), f"{name} {_told(judgement(verdict, name))}") for name in JUDGEMENTS]
     lines += ["", "judged      " + "   ".join(judged), *_phases(verdict, painted)]
-    lines += _limits(verdict, painted)
-    lines += [*_isolation(verdict), _accounts(material), *_since(verdict)]
+    after = [*_broke(verdict), *_isolation(verdict), _accounts(material), *_since(verdict)]
+    lines += [*_limits(verdict, painted, most=LINES - 2 - len(lines) - len(after)), *after]
     # the path comes last and whole: it is there to be copied
     shown = [*(_fitted(line) for line in lines[: LINES - 2]), "", f"report      {shown_as}/report.html"]
     return "\n".join(shown) + "\n"
@@ -93,13 +93,15 @@ def _phases(verdict: dict[str, Any], painted: _Paint) -> list[str]:
     return ["phases      " + "   ".join(said)] if said else []
 
 
-def _limits(verdict: dict[str, Any], painted: _Paint) -> list[str]:
-    """What failed and what was not judged; then times that passed, as far as there is room."""
+def _limits(verdict: dict[str, Any], painted: _Paint, *, most: int) -> list[str]:
+    """What failed and what was not judged; then times that passed, as far as there is room: `most` lines in all."""
     listed = verdict.get("limits") or []
     bad = [one for one in listed if limit_state(one) in ("fail", "unknown", "warn")]
     bad.sort(key=lambda one: ("fail", "unknown", "warn").index(limit_state(one)))
     key = [one for one in listed if limit_state(one) == "pass" and str(one["metric"]).endswith("_ms")]
-    chosen = [*bad, *key][:LIMIT_LINES]
+    room = min(LIMIT_LINES, most - 1)  # an empty line stands before them
+    room -= len(bad) > room  # and a line after them says how many are hidden
+    chosen = [*bad, *key][: max(room, 0)]
     lines = [""] if chosen else []
     for one in chosen:
         state = limit_state(one)
@@ -109,8 +111,22 @@ def _limits(verdict: dict[str, Any], painted: _Paint) -> list[str]:
         lines.append(
             painted(state, f"{SIGNS.get(state, state):<11}") + f" {one['name'][:28]:<28} {promised[:36]:<36} {value}"
         )
-    hidden = len(bad) - LIMIT_LINES
+    hidden = len(bad) - len(chosen)
     return [*lines, f"            and {hidden} more, in the report"] if hidden > 0 else lines
+
+
+def _broke(verdict: dict[str, Any]) -> list[str]:
+    """One line: the group with the most failures. Where it is too long, its signature is cut and the rest stays."""
+    groups = failures.listed(verdict)
+    if not groups:
+        return []
+    top = groups[0]
+    many = numbers.plural(int(top["count"]), str(top["of"]).removesuffix("s"), separator=",")
+    tail = "".join(f" · {part}" for part in (many, failures.cause_name(top)) if part)
+    tail += f" (+{len(groups) - 1} more)" if len(groups) > 1 else ""
+    head = _ESCAPES.sub("", f"{top['stage']}: {top['signature']}")
+    room = COLUMNS - len("broke at    ") - len(tail)
+    return [f"broke at    {head if len(head) <= room else head[: max(room - 1, 12)] + '…'}{tail}"]
 
 
 def _isolation(verdict: dict[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from crosstalk.checks.since import expectations_of, outcomes_of
 from crosstalk.checks.tally import Tally
 from crosstalk.record.parts import Record
 from crosstalk.record.rows import TABLES
+from reports.failures import failures_of
 
 
 def judged(record: Record) -> tuple[dict[str, Any], Tally]:
@@ -20,7 +21,16 @@ def judged(record: Record) -> tuple[dict[str, Any], Tally]:
         tally.add(table, record.table(table))
     verdict = judge(record.run, tally)
     # What the next load test compares itself with stands beside the verdict, so that it need not judge this one again.
+    verdict = {**verdict, **_failures(record)}
     return {**verdict, "outcomes": outcomes_of(verdict), "expectations": expectations_of(record.run)}, tally
+
+
+def _failures(record: Record) -> dict[str, Any]:
+    """`failures`, where it broke. They explain a verdict and are no part of it: one that crashes leaves it as it is."""
+    try:
+        return {"failures": failures_of(record)}
+    except Exception as error:
+        return {"failures": [], "failures_problem": f"failures could not be grouped: {type(error).__name__}: {error}"}
 
 
 def as_json(verdict: dict[str, Any]) -> str:
@@ -60,6 +70,7 @@ def unjudged(run: dict[str, Any], reason: str) -> dict[str, Any]:
             "unaccounted_events": None,
             "causes": [reason],
         },
+        "failures": [],
         "since": {"previous": None, "fixed": [], "still": [], "new": [], "loosened": []},
         "provenance": {"target": run.get("target") or {}},
     }

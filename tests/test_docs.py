@@ -20,7 +20,7 @@ from crosstalk.checks.metrics import METRICS
 from crosstalk.checks.tally_faults import CONFIRMED
 from crosstalk.options import add_options
 from crosstalk.record.rows import TABLES
-from tests.end_to_end.locust_process import environment
+from tests.end_to_end.locust_process import Ended, environment
 from tests.end_to_end.test_faults import DELIVERY, LEAKS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -101,6 +101,12 @@ def call(words: list[str], *, cwd: Path = ROOT, **variables: str) -> subprocess.
     return subprocess.run(
         words, cwd=cwd, env=environment(**variables), capture_output=True, text=True, timeout=100, check=False
     )
+
+
+def load_test(words: list[str], results: Path, **variables: str) -> Ended:
+    """Run a load test; its results go to a folder of the test's own."""
+    done = call([*words, "--results", str(results)], **variables)
+    return Ended(done.returncode, done.stdout + done.stderr, (results / "latest").resolve())
 
 
 # --- the pages themselves -------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from reports.build import build
 from tests.backend.client import SECRET, Backend, backend, mint
 from tests.end_to_end.locust_process import Ended, run
 from tests.reports.records import make
-from tests.test_docs import README, ROOT, STAGING, blocks, call, code, documented, table
+from tests.test_docs import README, ROOT, STAGING, blocks, call, code, documented, load_test, table
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +74,9 @@ def test_the_lying_test_passes_where_the_smoke_fails(leaking: Backend, tmp_path:
 
     smoke = documented("locust --config scenarios/smoke.conf --host http://127.0.0.1:8000")
     words = [here.get(word, word) for word in smoke]
-    done = call([*words, "--results", str(tmp_path)], JWT_SECRET_KEY=SECRET)
-    assert done.returncode == EXIT_LEAK, done.stdout + done.stderr
-    assert Ended(done.returncode, done.stdout, tmp_path).verdict["isolation"]["violations_confirmed"] > 0
+    ended = load_test(words, tmp_path, JWT_SECRET_KEY=SECRET)
+    assert ended.exit_code == EXIT_LEAK, ended.output
+    assert ended.verdict["isolation"]["violations_confirmed"] > 0
 
 
 def test_the_lying_test_is_shown_as_it_is() -> None:
@@ -88,9 +88,7 @@ def own_backend(words: list[str], tmp_path: Path, **variables: str) -> Ended:
     with backend() as process:
         here = {"wss://chat.example.org": process.url.replace("http", "ws", 1)}
         words = [here.get(word, word) for word in words]
-        short = ("--users", "12", "--run-time", "12s", "--results", str(tmp_path))
-        done = call([*words, *short], **variables)
-    return Ended(done.returncode, done.stdout + done.stderr, tmp_path)
+        return load_test([*words, "--users", "12", "--run-time", "12s"], tmp_path, **variables)
 
 
 def assert_green(ended: Ended) -> None:

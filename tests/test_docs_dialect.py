@@ -19,8 +19,7 @@ from crosstalk.wire.dialect import Dialect, Turn
 from crosstalk.wire.event import RUN_KINDS, Event, Kind
 from crosstalk.wire.lifecycle import FIVE_EVENTS
 from tests.backend.client import SECRET
-from tests.end_to_end.locust_process import Ended
-from tests.test_docs import ROOT, blocks, call, code, documented, table
+from tests.test_docs import ROOT, blocks, code, documented, load_test, table
 
 PAGE = ROOT / "docs/writing-a-dialect.md"
 PROMPTS = '[question]\nexpects = ["chunk", "tool_executing"]\ntexts = ["What does our plan cost?"]\n'
@@ -173,8 +172,7 @@ def test_it_drives_a_server(plain: Path, server: str, tmp_path: Path) -> None:
     }
     words = documented("locust --config scenarios/smoke.conf --host ws://127.0.0.1:9000 --dialect plain.py:Plain")
     more = ("--users", "5", "--run-time", "20s", "--max-runs", "30", "--think-time", "0.05")
-    done = call([*[here.get(word, word) for word in words], *more, "--results", str(tmp_path)], JWT_SECRET_KEY=SECRET)
-    ended = Ended(done.returncode, done.stdout + done.stderr, tmp_path)
+    ended = load_test([*[here.get(word, word) for word in words], *more], tmp_path, JWT_SECRET_KEY=SECRET)
     assert ended.exit_code == 0, ended.output
     verdict = ended.verdict
     assert verdict["delivery"]["runs"]["ok"] >= 25

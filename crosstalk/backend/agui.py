@@ -1,4 +1,4 @@
-"""The agui shape: AG-UI over WebSocket. A thread is made over HTTP and has one socket; its upgrade is what says ready."""
+"""The agui shape: AG-UI over WebSocket. A thread is made over HTTP and has one socket, ready once it is open."""
 
 from __future__ import annotations
 

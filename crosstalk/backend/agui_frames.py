@@ -1,7 +1,7 @@
 """The frames of the agui shape: AG-UI 1.0 events, one JSON object each, named and spelled as its types are.
 
-An event of a run is one frame or several: a thought is a reasoning message of its own, a chunk may have to open the text
-message first, an end closes what is open. Ids of messages and calls are the server's, and new in every run.
+An event of a run is one frame or several: a thought is a reasoning message of its own, a chunk may have to open the
+text message first, an end closes what is open. Ids of messages and calls are the server's, and new in every run.
 """
 
 from __future__ import annotations

@@ -59,7 +59,9 @@ def text_of(body: dict[str, Any], key: str) -> str:
 
 def object_of(body: dict[str, Any], key: str) -> dict[str, Any]:
     """The object under a key, {} where there is none."""
-    value = body.get(key) or {}
+    value = body.get(key)
+    if value is None:
+        return {}
     if not isinstance(value, dict):
         raise web.HTTPUnprocessableEntity(text=f"{key} must be an object")
     return value

@@ -105,14 +105,14 @@ CATALOGUE: tuple[Fault, ...] = (
         "a socket: its identity",
         "identity",
         _NO_WELCOME,
-    ),  # fmt: skip
+    ),
     Fault(
         "hashed_ids",
         "tokens are hashed into 16 user ids, users collide",
         "a request: its identity",
         "identity",
         _NO_WELCOME,
-    ),  # fmt: skip
+    ),
     Fault(
         "accept_any_token", "the signature of a token is not checked", "a request: a bad token", "bad token accepted"
     ),
@@ -128,14 +128,14 @@ CATALOGUE: tuple[Fault, ...] = (
         "a socket: its upgrade",
         "valid token refused",
         _REFUSED_UPGRADE,
-    ),  # fmt: skip
+    ),
     Fault(
         "subprotocol_ignored",
         "a token in the subprotocol is not seen",
         "a socket: its upgrade",
         "valid token refused",
         _REFUSED_UPGRADE,
-    ),  # fmt: skip
+    ),
     # the process
     Fault(
         "env_missing", "no settings: health 503, sockets close with 1011", "the process: from its start", "not ready"
@@ -156,7 +156,7 @@ CATALOGUE: tuple[Fault, ...] = (
         "a run: any event",
         "channel 1",
         {"per_run": "content alone shows it"},
-    ),  # fmt: skip
+    ),
     Fault("leak_content", "another user's text in an own event", "a run: tool, chunk, thought or end", "channel 2"),
     Fault(
         "leak_run_id",
@@ -174,7 +174,7 @@ CATALOGUE: tuple[Fault, ...] = (
         "a run: after its end",
         "channel 17",
         _BEFORE_CLOSE,
-    ),  # fmt: skip
+    ),
     Fault("leak_handoff", "another user's reference in the hand-off", "a run: with a hand-over", "channel 20"),
     Fault("leak_cross_thread", "a reference of the user's other thread", "a run: its answer", "channel 16"),
 )
@@ -193,8 +193,7 @@ def list_faults() -> str:
 
 def list_shapes() -> str:
     """The long list: fault × shape, "yes", "yes: how" or "no: why"."""
-    rows = [("fault", *SHAPES)]
-    rows += [(fault.name, *(_remark(fault, shape) for shape in SHAPES)) for fault in CATALOGUE]
+    rows = [["fault", *SHAPES], *([fault.name, *(_remark(fault, one) for one in SHAPES)] for fault in CATALOGUE)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows

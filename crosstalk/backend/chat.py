@@ -107,7 +107,8 @@ class Chat:
             self._faults.names,
             lambda name: self.bites(name, user_id, run_id, cancels_seen),
             rng,
-            voice.id_kinds,
+            id_kinds=voice.id_kinds,
+            others_seen=next(self._leftovers.all_of_others(user_id), None) is not None,
         )
         return dawdle(steps, IDLE_THINKING_S * self.pace.time_scale) if turn.slow else steps
 

@@ -11,7 +11,7 @@ import difflib
 import random
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crosstalk.backend.catalogue import BY_NAME, NAMES
 
@@ -59,27 +59,10 @@ def parse_fault(text: str) -> FaultSpec:
         raise ValueError(
             f"fault {text!r}: rate {rate_text!r} is not a number above 0 and up to 1 ({_names_note(name)})"
         )
-    accounts: tuple[int, int] | None = None
-    overlap = after_cancel = False
-    after_s = 0.0
-    for part in when_text.split("+") if when_text else ():
-        if part == "overlap":
-            overlap = True
-        elif part == "after_cancel":
-            after_cancel = True
-        elif part.startswith("after="):
-            after_s = _seconds(part[6:], text)
-        elif match := _ACCOUNTS.fullmatch(part):
-            accounts = (int(match[1]), int(match[2] or match[1]))
-        else:
-            raise ValueError(
-                f"fault {text!r}: {part!r} is not an account range, overlap, after_cancel or after=SECONDS"
-            )
-    if accounts is not None and accounts[0] > accounts[1]:
-        raise ValueError(f"fault {text!r}: the account range ends before it starts")
-    if BY_NAME[name].of_process and (accounts is not None or overlap or after_cancel):
+    spec = _with_conditions(FaultSpec(name, rate), when_text.split("+") if when_text else [], text)
+    if BY_NAME[name].of_process and (spec.accounts is not None or spec.overlap or spec.after_cancel):
         raise ValueError(f"fault {text!r}: it concerns the whole process, so of conditions it takes after=SECONDS only")
-    return FaultSpec(name, rate, accounts, overlap, after_cancel, after_s)
+    return spec
 
 
 def account_of(user_id: str) -> int | None:
@@ -120,6 +103,25 @@ class FaultTable:
                     self._cancels_used[spec] = cancels_seen
                 return True
         return False
+
+
+def _with_conditions(spec: FaultSpec, parts: Iterable[str], text: str) -> FaultSpec:
+    for part in parts:
+        if part == "overlap":
+            spec = replace(spec, overlap=True)
+        elif part == "after_cancel":
+            spec = replace(spec, after_cancel=True)
+        elif part.startswith("after="):
+            spec = replace(spec, after_s=_seconds(part[6:], text))
+        elif match := _ACCOUNTS.fullmatch(part):
+            spec = replace(spec, accounts=(int(match[1]), int(match[2] or match[1])))
+        else:
+            raise ValueError(
+                f"fault {text!r}: {part!r} is not an account range, overlap, after_cancel or after=SECONDS"
+            )
+    if spec.accounts is not None and spec.accounts[0] > spec.accounts[1]:
+        raise ValueError(f"fault {text!r}: the account range ends before it starts")
+    return spec
 
 
 def _seconds(number: str, text: str) -> float:

@@ -51,13 +51,10 @@ class Gate:
             for way, token in given.items()
             if way == "query" or not self._bites(f"{way}_ignored", claimed, request.path)
         }
-        if item is not None:
-            protocols = (item,) if "subprotocol" in seen else ()
-        else:
-            protocols = tuple(offered[:1])
+        answered = offered[:1] if item is None else [item] if "subprotocol" in seen else []
         # One that was given and not seen is missing, not late: nobody waits for a message.
         missing = "" if given else None
-        return Carried(next(iter(seen.values()), missing), protocols, claimed)
+        return Carried(next(iter(seen.values()), missing), tuple(answered), claimed)
 
     def user_of(self, request: web.Request, *, as_socket: bool = False) -> str:
         """The user of an HTTP request; 401 without a good bearer token. `as_socket`: its sockets belong to the same

@@ -79,12 +79,13 @@ def send_wrongly(
     """Send the event of a step that is marked for faults.
 
     `other` is another user's run, None where there is none; `send_astray` sends to another user's socket, None where
-    nobody else is connected. Without them the leaks have no opportunity.
+    nobody else is connected. Without them the leaks have no opportunity. A step after the end is there only because its
+    fault has been decided.
     """
     leaked = False
     for name in step.faults:
         rewrite = _REWRITES.get(name)
-        if rewrite is not None and other is not None and bites(name):
+        if rewrite is not None and other is not None and (name == "leak_after_end" or bites(name)):
             event = rewrite(event, other)
             leaked = True
     if "leak_after_end" in step.faults and not leaked:

@@ -35,21 +35,24 @@ def spoil(
     wanted: frozenset[str],
     bites: Callable[[str], bool],
     rng: random.Random,
+    *,
     id_kinds: Sequence[str],
+    others_seen: bool,
 ) -> list[Step]:
     """The steps as a backend with the `wanted` faults runs them. `bites` decides the edits now; marks are decided
-    when their step is sent. `id_kinds` are the kinds of events whose frames name their run."""
+    when their step is sent. `id_kinds` are the kinds of events whose frames name their run, `others_seen` says whether
+    there is anything of another user to leak."""
     spoiled = list(steps)
     for name, edit in _EDITS.items():
         if name in wanted:
             edited = edit(spoiled, rng)
             if edited is not None and bites(name):
                 spoiled = edited
-    if "leak_after_end" in wanted and _completes(spoiled):
-        # Never sent unless the fault bites: see leaks.send_wrongly.
+    if "leak_after_end" in wanted and others_seen and _completes(spoiled) and bites("leak_after_end"):
+        # What is leaked is taken when it is sent: see leaks.send_wrongly.
         spoiled.append(Step(CHUNK, 0.05 + 0.25 * rng.random(), SUPERVISOR, {"chunk": "", "chunk_index": 0}))
         spoiled[-1] = replace(spoiled[-1], faults=("leak_after_end",))
-    marks = {**_MARKS, "leak_run_id": lambda steps, rng: _any_of(steps, rng, *id_kinds)}
+    marks: dict[str, _Mark] = {**_MARKS, "leak_run_id": lambda steps, rng: _any_of(steps, rng, *id_kinds)}
     for name, mark in marks.items():
         if name in wanted:
             index = mark(spoiled, rng)

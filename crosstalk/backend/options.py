@@ -51,6 +51,8 @@ def read_settings(arguments: Sequence[str], environ: Mapping[str, str] = os.envi
     """Settings of a command line. Ends the process where it is wrong (2) or asks for a list (0)."""
     parser = _make_parser()
     options = parser.parse_args(arguments)
+    if options.long and not options.list_faults:
+        parser.error("--long goes with --list-faults")
     if options.list_faults:
         print(list_shapes() if options.long else list_faults())
         sys.exit(0)
@@ -60,9 +62,7 @@ def read_settings(arguments: Sequence[str], environ: Mapping[str, str] = os.envi
     except ValueError as error:
         parser.error(str(error))
     if options.tls != (options.ca_out is not None):
-        parser.error(
-            "--tls and --ca-out FILE go together: clients need the CA's certificate, without TLS there is none"
-        )
+        parser.error("--tls and --ca-out FILE go together: FILE gets the certificate that clients must trust")
     if options.tls_name and not options.tls:
         parser.error("--tls-name names the certificate of --tls, which is not given")
     secret = environ.get("JWT_SECRET_KEY", "")

@@ -75,9 +75,10 @@ def make_app(settings: Settings) -> web.Application:
     health = Health(settings, chat)
     app = web.Application(middlewares=[answer_in_json, health.hold_back])
     endpoints = _make_endpoints(settings, chat, gate)
-    rest = Rest(settings, tokens, gate, chat.store)
-    for part in (health, rest, Discovery(settings, gate, chat), *endpoints):
-        app.add_routes(part.routes())
+    app.add_routes([*health.routes(), *Discovery(settings, gate, chat).routes()])
+    app.add_routes(Rest(settings, tokens, gate, chat.store).routes())
+    for endpoint in endpoints:
+        app.add_routes(endpoint.routes())
 
     async def name_revision(_request: web.Request, response: web.StreamResponse) -> None:
         response.headers["X-Revision"] = settings.revision

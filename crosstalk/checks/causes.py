@@ -9,7 +9,7 @@ run and every failed connection is in exactly one group. A cause is never proved
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,7 +65,8 @@ def where_it_broke(run: Mapping[str, Any], tables: Mapping[str, Columns]) -> lis
     groups: dict[tuple[str, str, str], list[Broken]] = {}
     for one in broken(tables, timeout_ns=int(whole.agent_timeout_s * 1e9)):
         groups.setdefault((one.of, one.stage, one.signature), []).append(one)
-    found = [_failure(Group(*key, tuple(members)), whole) for key, members in groups.items()]
+    made = [Group(*key, tuple(members)) for key, members in groups.items()]
+    found = [_failure(group, whole, made) for group in made]
     return sorted(found, key=lambda one: (-one.count, STAGES.index(one.stage), one.signature, one.of))
 
 
@@ -75,7 +76,7 @@ def causes_of(group: Group, whole: Whole) -> tuple[Cause, ...]:
     return tuple(sorted(fitting, key=lambda cause: SURE.index(cause.sure))[:CAUSES_MAX])
 
 
-def _failure(group: Group, whole: Whole) -> Failure:
+def _failure(group: Group, whole: Whole, groups: Sequence[Group]) -> Failure:
     members = sorted(group.members, key=lambda one: (one.from_ns, one.account, one.connection))
     example = next((one for one in members if one.runs), members[0])
     return Failure(
@@ -95,7 +96,7 @@ def _failure(group: Group, whole: Whole) -> Failure:
         example_user=example.account,
         example_from_ns=example.from_ns,
         example_until_ns=max(example.until_ns, example.from_ns),
-        shown=tuple(_shown(group, whole)),
+        shown=(*_shown(group, whole), *_same_users(group, groups)),
         causes=causes_of(group, whole),
     )
 
@@ -123,12 +124,12 @@ def _who(group: Group, whole: Whole) -> list[str]:
     users = counted(len(group.users), "users")
     if group.stage in STAGES[: STAGES.index("send")]:
         return [f"{users} of {len(whole.accounts):,}"] if whole.accounts else []
-    others = len(whole.accounts - group.users)
     if whole.never_ok(group):
-        rest = "" if not others else f"; {counted(sum(whole.runs_ok.values()), 'runs')} of others ended well"
-        return [f"no run of {'this user' if len(group.users) == 1 else f'these {users}'} ended well{rest}"]
-    good = sum(whole.runs_ok[user] for user in group.users)
-    return [f"{users} of {len(whole.accounts):,}, who also had {counted(good, 'runs')} that ended well"]
+        others = sum(good for user, good in whole.runs_ok.items() if user not in group.users)
+        elsewhere = f"; {counted(others, 'runs')} of others ended well" if others else "; nor did any other"
+        return [f"no run of {'this user' if len(group.users) == 1 else f'these {users}'} ended well{elsewhere}"]
+    good = counted(whole.good_runs(group), "runs")
+    return [f"{users} of {len(whole.accounts):,}, who also had {good} that ended well"]
 
 
 def _when(group: Group, whole: Whole) -> list[str]:
@@ -141,6 +142,12 @@ def _when(group: Group, whole: Whole) -> list[str]:
         against = f"; the agent timeout is {whole.agent_timeout_s:g} s" if whole.agent_timeout_s else ""
         lines.append(f"each ended {span} after our last frame{against}")
     return lines
+
+
+def _same_users(group: Group, groups: Sequence[Group]) -> list[str]:
+    """Groups of the very same users are often one mistake seen twice."""
+    same = [f"“{one.signature}”" for one in groups if one is not group and one.users == group.users]
+    return [f"the very same users as {listed(same)}"] if same and len(group.users) > 1 else []
 
 
 def _is_named(name: str, signature: str) -> bool:

@@ -129,9 +129,14 @@ class Whole:
         """Is everyone who had a run in the group, and nobody ever had a good one?"""
         return not self.runs_ok.total() and set(self.runs_of) <= group.users
 
+    def good_runs(self, group: Group) -> int:
+        """Runs of the group's users that ended well, and are not in the group for what came afterwards."""
+        late = sum(one.of == RUNS and one.outcome == "ok" for one in group.members)
+        return max(sum(self.runs_ok[user] for user in group.users) - late, 0)
+
     def never_ok(self, group: Group) -> bool:
         """Did none of the group's users ever have a run that ended well?"""
-        return not any(self.runs_ok[user] for user in group.users)
+        return not self.good_runs(group)
 
     def share(self, group: Group) -> float | None:
         """Of the runs, or of the connections, that there were."""

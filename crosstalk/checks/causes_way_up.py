@@ -112,9 +112,16 @@ WAY_UP: tuple[Cause, ...] = (
     Cause(
         "wrong_path",
         "likely",
-        lambda g, w: _upgrade(g, "404"),
+        lambda g, w: _upgrade(g, "404") and not w.ready,
         "No WebSocket is served at this path, or a proxy does not route it.",
         "The dialect's socket path against the server's routes; the proxy's rule for this path.",
+    ),
+    Cause(
+        "instances_differ",
+        "likely",
+        lambda g, w: _upgrade(g, "404") and w.ready > 0,
+        "The path is served to some and not to others: one of several instances is another build, or is not routed alike.",
+        "Which instance answered (address, headers), its build, and the proxy's rules.",
     ),
     Cause(
         "redirected",

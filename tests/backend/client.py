@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -58,6 +59,7 @@ class Backend:
     process: subprocess.Popen[str]
     url: str
     log: Path
+    context: ssl.SSLContext | None = None
 
     def http(self, verb: str, path: str, *, user: str | None = None, token: str | None = None, body: Any = None):
         """(status, decoded body, headers) of one request."""
@@ -69,14 +71,14 @@ class Backend:
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data, method=verb, headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=DEADLINE_S) as response:
+            with urllib.request.urlopen(request, timeout=DEADLINE_S, context=self.context) as response:
                 status, raw, answered = response.status, response.read(), response.headers
         except urllib.error.HTTPError as error:
             status, raw, answered = error.code, error.read(), error.headers
         return status, json.loads(raw) if raw else None, answered
 
     def open(self, path: str = "/ws", **options: Any) -> ClientConnection:
-        return connect(self.url.replace("http", "ws", 1) + path, **options)
+        return connect(self.url.replace("http", "ws", 1) + path, ssl=self.context, **options)
 
     @contextmanager
     def user(self, user_id: str, *, token: str | None = None) -> Iterator[Client]:
@@ -167,7 +169,8 @@ def backend(*arguments: str, **environment_changes: str | None) -> Iterator[Back
         assert process.stdin and process.stdout
         try:
             line = process.stdout.readline()
-            assert line.startswith("LISTENING http://127.0.0.1:"), log.read_text()
+            scheme = "https" if "--tls" in arguments else "http"
+            assert line.startswith(f"LISTENING {scheme}://127.0.0.1:"), log.read_text()
             yield Backend(process, line.split()[1], log)
         finally:
             process.stdin.close()

@@ -10,14 +10,17 @@ from crosstalk.backend.catalogue import BY_NAME, CATALOGUE, NAMES, list_faults
 from crosstalk.backend.faults import FaultSpec, FaultTable, account_of, parse_fault
 
 ranges = st.tuples(st.integers(0, 99_999), st.integers(0, 99_999)).map(lambda pair: tuple(sorted(pair)))
+rates, times = st.floats(0, 1, exclude_min=True), st.floats(0, 1e6)
 specs = st.builds(
     FaultSpec,
-    name=st.sampled_from(NAMES),
-    rate=st.floats(0, 1, exclude_min=True),
+    name=st.sampled_from([name for name in NAMES if not BY_NAME[name].of_process]),
+    rate=rates,
     accounts=st.none() | ranges,
     overlap=st.booleans(),
     after_cancel=st.booleans(),
-    after_s=st.floats(0, 1e6),
+    after_s=times,
+) | st.builds(
+    FaultSpec, name=st.sampled_from([name for name in NAMES if BY_NAME[name].of_process]), rate=rates, after_s=times
 )
 
 
@@ -47,6 +50,8 @@ def test_a_spec_is_read():
         ("leak_content:1:sometimes", "'sometimes' is not an account range"),
         ("leak_content:1:7-3", "ends before it starts"),
         ("leak_content:1:after=soon", "'soon' is not a number of seconds"),
+        ("env_missing:1:0-3", "it concerns the whole process"),
+        ("cache_down:1:overlap", "it concerns the whole process"),
     ],
 )
 def test_a_wrong_spec_is_refused_in_one_line(text, said):

@@ -169,6 +169,7 @@ HISTORIES: dict[str, tuple[History, dict[str, Any]]] = {
         conns(failed(stage="tls", error="the certificate of h is not trusted: self-signed; name its authority")), {}),
     "no_tls_there": (conns(failed(stage="tls", error="no TLS with h: wrong version number")), {}),
     "wrong_path": (conns(refused_upgrade(0, 404)), {}),
+    "instances_differ": (conns(connection(0), refused_upgrade(1, 404)), {}),
     "redirected": (conns(refused_upgrade(0, 307)), {}),
     "proxy_without_websocket": (conns(refused_upgrade(0, 200)), {}),
     "no_healthy_instance": (conns(refused_upgrade(0, 502)), {}),
@@ -406,6 +407,21 @@ def test_a_run_that_tells_the_end_of_its_connection_is_counted_once() -> None:
     }
     [one] = groups(history)
     assert (one.of, one.count, one.runs) == ("runs", 1, 2)
+
+
+def test_groups_of_the_very_same_users_are_told_of_each_other() -> None:
+    pairs = [leaked(n, "foreign_id", channel=3, site="run_id", account=n) for n in (0, 1)]
+    rows = [timed_out(10 + n, account=n, last="chunk", stage="stream") for n in (0, 1)]
+    history = with_(*pairs)
+    history["runs"] += [*rows, timed_out(20, account=2)]
+    told = {one.signature: one.shown[-1] for one in groups(history)}
+    assert told["agent timeout: silence after chunk"] == "the very same users as “foreign_id, channel 3”"
+    assert not told["agent timeout: no event at all"].startswith("the very same")
+
+
+def test_a_run_that_broke_a_rule_after_its_good_end_is_not_called_good() -> None:
+    [one] = groups({"connections": [connection(0)], **with_((run(0), delivery_violation(of=run(0), name="late")))})
+    assert one.shown[0] == "no run of this user ended well; nor did any other"
 
 
 def test_groups_stand_by_size_and_carry_their_times() -> None:

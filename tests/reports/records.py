@@ -14,7 +14,7 @@ from crosstalk.checks.limits import parse_limits
 from crosstalk.record.parts import RecordWriter
 from crosstalk.record.rows import COLUMNS
 from tests.reports.rows import MS, START_NS, Making, Rows, add_user
-from tests.reports.rows_beside import add_bad_token, add_exposure, add_health
+from tests.reports.rows_beside import add_bad_token, add_broken, add_exposure, add_health
 
 LIMITS = parse_limits(
     """
@@ -66,6 +66,8 @@ def make(
     missing: bool = False,
     timeouts: int = 0,
     hostile: bool = False,
+    broken: bool = False,
+    log_query: str = "",
     limits: dict[str, Any] | None = None,
     previous: dict[str, Any] | None = None,
     problems: list[str] | None = None,
@@ -86,6 +88,8 @@ def make(
     ended_ns = START_NS + 2_000 * MS
     for user in range(users):
         ended_ns = max(ended_ns, add_user(making, user, runs_per_user))
+    if broken:
+        add_broken(making)
     if users:
         add_bad_token(making)
         add_exposure(making)
@@ -94,7 +98,7 @@ def make(
     for table, rows in making.rows.tables.items():
         writer.append(table, rows)
     writer.flush()
-    writer.write_run(_run_json(making, seed, ended_ns, limits, previous, problems, expectations))
+    writer.write_run(_run_json(making, seed, ended_ns, log_query, limits, previous, problems, expectations))
     return folder
 
 
@@ -102,6 +106,7 @@ def _run_json(
     making: Making,
     seed: int,
     ended_ns: int,
+    log_query: str,
     limits: dict[str, Any] | None,
     previous: dict[str, Any] | None,
     problems: list[str] | None,
@@ -120,6 +125,7 @@ def _run_json(
             "ended_by": "run time",
             "users": making.users,
             "seed": seed,
+            **({"log_query": log_query} if log_query else {}),
         },
         "limits": LIMITS if limits is None else limits,
         "target": {

@@ -140,10 +140,11 @@ class Turn:
     def outcome(self) -> str:
         return "timeout" if self.timeout else "violated" if self.lossy or self.leaking else "ok"
 
-    @property
-    def signature(self) -> str:
-        violated = "delivery: agent_thinking missing" if self.lossy else "isolation: foreign content"
-        return {"ok": "", "timeout": "stream: no end within 8 s"}.get(self.outcome, violated)
+    def signature(self, last: str) -> str:
+        """:param last: kind of the run's last event."""
+        stage = {"thinking": "thinking", "tool_executing": "tool", "tool_completed": "tool"}.get(last, "stream")
+        violated = "end: missing" if self.lossy else "end: foreign_content"
+        return {"ok": "", "timeout": f"{stage}: no end in time, last event {last}"}.get(self.outcome, violated)
 
 
 def _one_run(making: Making, user: int, turn: int, sent: int, worker: str, connection: str) -> tuple[int, int]:
@@ -233,7 +234,7 @@ def _run_row(making: Making, this: Turn, times: list[tuple[str, int]]) -> None:
         first_chunk_ns=chunks[0] if chunks else None,
         end_ns=None if this.timeout else times[-1][1],
         outcome=this.outcome,
-        signature=this.signature,
+        signature=this.signature(times[-1][0]),
         events=len(times),
         chunks=len(chunks),
         tools_started=sum(kind == "tool_executing" for kind, _ in times),
@@ -288,10 +289,10 @@ def _missing(making: Making, this: Turn, at: int) -> None:
         judgement="delivery",
         name="missing",
         channel=0,
-        event_kind="completed",
-        expected="at least one agent_thinking before agent_completed",
-        came="agent_started, agent_response_chunk × 9, agent_completed",
-        frame=orjson.dumps({"type": "agent_completed", "run_id": this.run, "user_id": account(this.user)}).decode(),
+        event_kind="",
+        expected="thinking",
+        came="a run that ended without",
+        frame="",
     )
 
 

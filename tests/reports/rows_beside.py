@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crosstalk.record.rows import COLUMNS
-from tests.reports.rows import MS, START_NS, Making
+from tests.reports.rows import MS, START_NS, Making, account
 
 
 def add_bad_token(making: Making) -> None:
@@ -43,6 +43,62 @@ def add_bad_token(making: Making) -> None:
         frames_out=0,
         events_in=0,
     )
+
+
+#: what `add_broken` adds → stage and signature of its group
+BROKEN = {
+    "closed": ("send", "close 1011 before any event"),
+    "wrong path": ("upgrade", "HTTP 404 instead of 101"),
+    "silent": ("first event", "agent timeout: no event at all"),
+}
+
+
+def add_broken(making: Making) -> None:
+    """Three more users: one whose first message is answered by close 1011, twice; one who never gets up; one who is
+    never answered."""
+    worker, first = making.workers[0], making.users
+    at = START_NS + 1_000 * MS
+    for n in range(2):
+        name = f"{worker}-c{first}-{n}"
+        closed = {"closed_by": "peer", "close_code": 1011, "close_reason": "internal error", "ended_ns": at + 12 * MS}
+        _connection(making, first, connection=name, begun_ns=at, ready_ns=at + 4 * MS, **closed)
+        lost = {"outcome": "disconnected", "signature": "first event: connection lost, last event none"}
+        _run_without_events(making, first, n, connection=name, sent_ns=at + 10 * MS, **lost)
+        at += 900 * MS
+    failed = {"outcome": "failed", "stage": "upgrade", "error": "HTTP 404 instead of 101", "http_status": 404}
+    _connection(making, first + 1, begun_ns=at, upgraded_ns=None, ready_ns=None, ended_ns=at + 3 * MS, **failed)
+    _connection(making, first + 2, begun_ns=at, ready_ns=at + 5 * MS, ended_ns=at + 9_000 * MS)
+    silent = {"outcome": "timeout", "signature": "first event: no end in time, last event none"}
+    _run_without_events(making, first + 2, 0, sent_ns=at + 20 * MS, **silent)
+
+
+def _connection(making: Making, user: int, *, begun_ns: int, **changes: object) -> None:
+    worker = making.workers[0]
+    row: dict[str, object] = {
+        "worker": worker, "connection": f"{worker}-c{user}", "purpose": "user", "account": account(user),
+        "user_class": "Regular", "url": "ws://127.0.0.1:41877/ws", "peer": "127.0.0.1:41877", "transport": "header",
+        "trace_id": f"{user:032x}", "begun_ns": begun_ns, "connected_ns": begun_ns + MS // 2,
+        "upgraded_ns": begun_ns + 2 * MS, "ready_ns": None, "ended_ns": None, "outcome": "ready", "stage": "open",
+        "http_status": None, "close_code": None, "close_reason": "", "closed_by": "us", "error": "",
+        "identity": "full", "identity_seen": account(user), "probe_time_min_ns": None, "probe_time_median_ns": None,
+        "bytes_in": 300, "bytes_out": 500, "frames_in": 1, "frames_out": 1, "events_in": 0,
+    }  # fmt: skip
+    making.rows.add("connections", **(row | changes))
+
+
+def _run_without_events(making: Making, user: int, n: int, *, sent_ns: int, **changes: object) -> None:
+    worker = making.workers[0]
+    row: dict[str, object] = {
+        "worker": worker, "run": f"run-broken-{user}-{n}", "connection": f"{worker}-c{user}", "account": account(user),
+        "user_class": "Regular", "thread": f"thread-{user}", "turn": n + 1, "prompt": "plain",
+        "trace_id": f"{user * 100 + n:032x}", "intended_ns": sent_ns, "sent_ns": sent_ns,
+        "nonce_back": False, "warm_up": False,
+        **dict.fromkeys(("accepted_ns", "first_event_ns", "first_chunk_ns", "end_ns", "stall_max_ns")),
+        **dict.fromkeys(("events", "chunks", "tools_started", "tools_ok", "tools_failed", "handoffs"), 0),
+        **dict.fromkeys(("text_bytes", "bytes_in", "canaries_planted", "canaries_back"), 0),
+        "handoff_time_max_ns": None,
+    }  # fmt: skip
+    making.rows.add("runs", **(row | changes))
 
 
 #: content channels with a positive control; the others control themselves

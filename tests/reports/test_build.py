@@ -38,7 +38,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 def test_everything_is_there(leaking: Path) -> None:
     assert {path.name for path in leaking.iterdir()} == WRITTEN
-    assert len(list((leaking / "plots").glob("*.png"))) == 5
+    assert len(list((leaking / "plots").glob("*.png"))) == 9
 
 
 def test_the_same_bytes_again_in_another_process(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import pytest
 
 from crosstalk.checks.columns import Columns
 from crosstalk.record.columns import columns_of
@@ -68,23 +67,14 @@ def test_typical_is_the_median_and_slowest_the_longest(material: Callable[..., M
     assert runs["end_ns"][chosen["typical"]] - runs["sent_ns"][chosen["typical"]] == took[(took.size - 1) // 2]
 
 
-def test_failures_are_grouped_by_how_they_ended(material: Callable[..., Material]) -> None:
-    groups = figures.failures(material(timeouts=3, missing=True).table("runs"))
-    assert [(one.outcome, one.number, one.accounts) for one in groups] == [("timeout", 3, 3), ("violated", 1, 1)]
-    assert figures.failures(material().table("runs")) == []
-
-
 def test_users_are_the_sum_of_the_workers() -> None:
     rows = [("w1", 1, 3), ("w2", 2, 4), ("w1", 3, 5)]
     health = columns_of("health", [blank("health", worker=w, at_ns=START_NS + at * MS, users=n) for w, at, n in rows])
     assert figures.users_over_time(health)[1].tolist() == [3, 7, 9]
 
 
-@pytest.mark.parametrize("function", [figures.failures, figures.typical_and_slowest])
-def test_empty_tables_give_empty_lists(
-    function: Callable[[Columns], list[object]], material: Callable[..., Material]
-) -> None:
-    assert function(material(users=0).table("runs")) == []
+def test_empty_tables_give_empty_lists(material: Callable[..., Material]) -> None:
+    assert figures.typical_and_slowest(material(users=0).table("runs")) == []
 
 
 def of_events(rows: list[tuple[str, str, int, str]]) -> Columns:

@@ -172,7 +172,7 @@ def test_the_page_is_well_formed(leaking: Path) -> None:
 def test_figures_follow_the_readers_colours(leaking: Path) -> None:
     """No colour of the palette is left as a number in the figures: the style sheet decides it."""
     drawn = re.findall(r"(?s)<svg.*?</svg>", (leaking / "report.html").read_text(encoding="utf-8"))
-    assert len(drawn) == 10  # five figures, wide and slim
+    assert len(drawn) == 18  # five figures and four examples of failures, wide and slim
     assert not re.search(r"#[0-9a-fA-F]{6}", "".join(drawn))
 
 
