@@ -27,7 +27,6 @@ from crosstalk.clock import clock
 from crosstalk.stream import Read, Stream, connect
 from crosstalk.wire.rfc6455 import Broken, Close, FrameReader, Message, Opcode, Received
 
-
 #: OpenSSL's codes for a certificate that is good, but names another host or address
 _OTHER_HOST = (62, 64)
 
@@ -172,6 +171,7 @@ class Connection:
 
         :raises ConnectFailed: with the stage that failed; the times of the stages before it are kept.
         """
+        self.times = OpenTimes(clock.now_ns())
         parts = urlsplit(self.endpoint.url)
         host = parts.hostname or ""
         port = parts.port or (443 if parts.scheme == "wss" else 80)

@@ -21,12 +21,14 @@ from crosstalk.clock import clock
 from crosstalk.config import Settings, http_url, require_secret, socket_url, tls_context
 from crosstalk.connection import Inbox
 from crosstalk.health import Health
-from crosstalk.http import HttpClient
+from crosstalk.http import Answer, HttpClient
+from crosstalk.live_run import Thread
 from crosstalk.person import Person
 from crosstalk.record.batch import Outbox, row
 from crosstalk.record.rows import Row
 from crosstalk.session import NotReady, Session
 from crosstalk.terms import Counters, Sinks, Terms
+from crosstalk.wire.dialect import Call, Turn
 
 #: rows wait at most this long before they are handed over
 FLUSH_EVERY_S = 0.5
@@ -153,15 +155,17 @@ class Generator:
             self._sessions[person.name] = session
         return session
 
-    def connect(self, person: Person) -> Session:
+    def connect(self, person: Person, socket_path: str = "") -> Session:
         """A session that is ready.
 
+        :param socket_path: where its socket is, if not at the dialect's usual path.
         :raises NotReady: it did not become ready.
         """
         if self._places is not None:
             self._places.acquire()
             self._placed.add(person.number)
         session = self.session(person)
+        session.go_to(socket_path)
         begun_ns = clock.now_ns()
         try:
             session.open()
@@ -171,6 +175,46 @@ class Generator:
             raise
         self.milestone("CONNECT", "ready", (clock.now_ns() - begun_ns) / 1e6, 0, "")
         return session
+
+    def make_place(self, person: Person) -> str:
+        """The path of a socket for this person that nobody uses yet; "" where all sockets have one path.
+
+        :raises NotReady: the target did not make it.
+        """
+        dialect = self.settings.dialect
+        if dialect.socket_per == "user":
+            return ""
+        thread = person.new_thread(ids_from=dialect.ids_from)
+        self.create_thread(person, thread, text="Are you there?")
+        return thread.socket_path
+
+    def create_thread(self, person: Person, thread: Thread, *, text: str = "") -> None:
+        """Make a thread that has a socket of its own; fills in its id and its socket's path.
+
+        :raises NotReady: the target did not make it.
+        """
+        turn = Turn(text, person.name, thread.thread_id, "", "")
+        wanted = self.settings.dialect.create(turn)
+        if wanted is None:
+            return
+        answer = self.call(person, wanted)
+        if answer.error or not isinstance(answer.body, dict):
+            why = answer.error or "no JSON object came back"
+            raise NotReady("connect" if not answer.status else "ready", f"{wanted.method} {wanted.path}: {why}")
+        place = self.settings.dialect.created(answer.body)
+        thread.thread_id, thread.socket_path = place.thread_id or thread.thread_id, place.socket_path
+        if place.thread_id and not person.observer.own_id(place.thread_id):
+            raise NotReady("ready", f"the target gave thread {place.thread_id} to two accounts", wrong_identity=True)
+
+    def call(self, person: Person, wanted: Call, trace_id: str = "") -> Answer:
+        """An HTTP call of the dialect's in a person's name."""
+        answer = self.http.call(
+            wanted.method, wanted.path, token=self.token(person), json=wanted.json, trace_id=trace_id
+        )
+        self.milestone(
+            "HTTP", f"{wanted.method} {wanted.path.split('/')[1]}", answer.time_ms, answer.size_bytes, answer.error
+        )
+        return answer
 
     def disconnected(self, person: Person) -> None:
         """This person's session is over."""

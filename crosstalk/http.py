@@ -42,9 +42,18 @@ class HttpClient:
         self._session.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=64))
         self._session.cookies.set_policy(_NoCookies())
 
-    def call(self, method: str, path: str, *, token: str = "", json: Any = None, timeout_s: float = 10.0) -> Answer:
-        """One request, answered or not."""
-        headers = {**self._headers, "traceparent": self._traceparent()}
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str = "",
+        json: Any = None,
+        timeout_s: float = 10.0,
+        trace_id: str = "",
+    ) -> Answer:
+        """One request, answered or not. `trace_id`: the trace that it belongs to; empty: one of its own."""
+        headers = {**self._headers, "traceparent": self._traceparent(trace_id)}
         if token:
             headers["Authorization"] = f"Bearer {token}"
         begun_ns = clock.now_ns()
@@ -63,8 +72,8 @@ class HttpClient:
         wrong = "" if status < 400 else f"HTTP {status}"
         return Answer(status, body, response.headers, wrong, _ms_since(begun_ns), len(response.content))
 
-    def _traceparent(self) -> str:
-        return f"00-{self._rng.getrandbits(128):032x}-{self._rng.getrandbits(64):016x}-01"
+    def _traceparent(self, trace_id: str) -> str:
+        return f"00-{trace_id or format(self._rng.getrandbits(128), '032x')}-{self._rng.getrandbits(64):016x}-01"
 
 
 class _NoCookies(requests.cookies.cookielib.DefaultCookiePolicy):  # type: ignore[name-defined,misc]

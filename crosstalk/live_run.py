@@ -39,6 +39,7 @@ class Thread:
     thread_id: str
     first_ordinal: int
     turns: int = 0
+    socket_path: str = ""  # of a thread that has a socket of its own
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,11 @@ from __future__ import annotations
 from argparse import ArgumentTypeError
 from typing import Any
 
-DIALECTS = {"netra": "crosstalk.wire.netra:Netra"}
+DIALECTS = {
+    "netra": "crosstalk.wire.netra:Netra",
+    "agui": "crosstalk.wire.agui:Agui",
+    "per_run": "crosstalk.wire.per_run:PerRun",
+}
 TRANSPORTS = ("header", "subprotocol", "query", "message")
 
 

@@ -6,6 +6,11 @@ it knows in which order to ask. Users (and tools) call `open`, `ask`, `close`; t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from urllib.parse import urlsplit, urlunsplit
+
+import orjson
 from gevent.event import Event as Flag
 
 from crosstalk.checks.isolation import Exposures
@@ -13,14 +18,21 @@ from crosstalk.checks.run import Step
 from crosstalk.checks.violation import HARNESS, IDENTITY, Violation, delivery
 from crosstalk.clock import clock
 from crosstalk.connection import Arrival, ConnectFailed, Connection, Endpoint, HarnessError, Inbox, Lost
+from crosstalk.http import Answer
 from crosstalk.live_run import LiveRun, Prompt, Thread
 from crosstalk.notes import Closing, Notes, Progress
 from crosstalk.person import Person
 from crosstalk.terms import Counters, Sinks, Terms
+from crosstalk.wire.dialect import Call, Turn
 from crosstalk.wire.event import RUN_KINDS, Event, Kind
 from crosstalk.wire.redact import redact
 from crosstalk.wire.rfc6455 import Broken, Close, Message, Opcode
 
+#: makes an HTTP call of the dialect's; the second argument is the trace that it belongs to
+Caller = Callable[[Call, str], Answer]
+
+#: close codes that refuse a token (1008: policy; 4401, 4403: in the range for applications, after HTTP's)
+REFUSALS = frozenset({1008, 4401, 4403})
 #: how long a welcome, an ack or a pong may take before the next step is taken without it
 PROBE_TIMEOUT_S = 1.5
 #: how long a run whose end came before some of its events waits for them
@@ -73,6 +85,7 @@ class Session:
         self._rejection = ""
         self._broken = False  # by an error of our own
         self._slowest_ns = 0
+        self._last_run: LiveRun | None = None  # what nameless frames belong to while no run is in progress
 
     # --- what users call --------------------------------------------------------------------------------------------
 
@@ -81,6 +94,13 @@ class Session:
         return (
             self._progress.ready_ns is not None and not self._ended.is_set() and self._progress.identity != "mismatch"
         )
+
+    def go_to(self, path: str) -> None:
+        """This session's socket is at another path than the dialect's usual one."""
+        if path:
+            parts = urlsplit(self._connection.endpoint.url)
+            url = urlunsplit(parts._replace(path=path))
+            self._connection.endpoint = replace(self._connection.endpoint, url=url)
 
     def open(self) -> None:
         """Connect, authenticate, wait until ready, and make sure that the peer means this person.
@@ -99,40 +119,89 @@ class Session:
         self._progress.stage = "authenticate"
         if self._dialect.ready_by == "upgrade":
             self._set_ready(self._connection.times.upgraded_ns or clock.now_ns())
+            self._send_opening()
         else:
+            self._send_opening()
             self._wait_for_welcome()
         self._progress.stage = "open"
         self._prove_identity()
-        for _ in range(3):
+        for _ in range(1 if self._dialect.socket_per == "run" else 3):
             self.ping()
+        if self._dialect.ready_by == "upgrade" and self._closing.code in REFUSALS:
+            # the upgrade came before the authentication: this socket was never ready
+            self._progress.ready_ns = None
+            code, reason = self._closing.code, self._closing.reason
+            self._fail("authenticate", f"close {code} {reason}".strip(), refused=True)
 
     def ask(self, prompt: Prompt, thread: Thread, *, intended_ns: int | None, warm_up: bool) -> LiveRun:
         """Say a prompt and see its run through. The run's row is written before this returns.
 
         :param intended_ns: when the arrival process wanted this turn; None: now.
         """
-        run, frame = self._person.prepare(prompt, thread, self._dialect, intended_ns=intended_ns, warm_up=warm_up)
-        self._person.runs[run.run_id] = run
+        run, turn = self._person.prepare(prompt, thread, self._dialect, intended_ns=intended_ns, warm_up=warm_up)
+        return self._see_through(run, lambda: self._say(run, self._dialect.prompt(turn) or ""))
+
+    def ask_alone(
+        self, prompt: Prompt, thread: Thread, call: Caller, *, intended_ns: int | None, warm_up: bool
+    ) -> LiveRun:
+        """A run with a socket of its own: make it over HTTP, open its socket, see it through, close.
+
+        :param call: makes an HTTP call of the dialect's with this person's token.
+        """
+        run, turn = self._person.prepare(prompt, thread, self._dialect, intended_ns=intended_ns, warm_up=warm_up)
+        try:
+            return self._see_through(run, lambda: self._start_alone(run, turn, call))
+        finally:
+            self.close()
+
+    def _see_through(self, run: LiveRun, start: Callable[[], str]) -> LiveRun:
+        """Start a run and wait for its end. `start` returns "", or how the run ended before it began."""
         self._person.observer.run_started()
         ended_by = "cut"
         try:
             run.sent_ns = clock.now_ns()
-            if intended_ns is None:
-                run.intended_ns = run.sent_ns
+            run.intended_ns = run.intended_ns or run.sent_ns
             lag_ns = run.sent_ns - run.intended_ns
             self._counters.schedule_lag_max_ns = max(lag_ns, self._counters.schedule_lag_max_ns)
-            try:
-                self._connection.send(frame)
-            except OSError:
-                ended_by = "cut" if self._broken else "lost"
-                return run
-            run.keep_frame("out", "prompt", arrived_ns=run.sent_ns, received_ns=run.sent_ns, body=frame.encode())
-            ended_by = self._await_end(run)
+            ended_by = start() or self._await_end(run)
         finally:
             # a user that is stopped in mid-run is killed in the wait above: the run is cut, and still recorded
             self._conclude(run, ended_by)
             self._person.observer.run_over()
         return run
+
+    def _say(self, run: LiveRun, frame: str) -> str:
+        if not frame:
+            return ""
+        try:
+            run.keep_frame("out", "prompt", arrived_ns=run.sent_ns, received_ns=run.sent_ns, body=frame.encode())
+            self._connection.send(frame)
+        except OSError:
+            return "cut" if self._broken else "lost"
+        return ""
+
+    def _start_alone(self, run: LiveRun, turn: Turn, call: Caller) -> str:
+        wanted = self._dialect.create(turn)
+        if wanted is not None:
+            body = orjson.dumps(wanted.json or {})
+            run.keep_frame("out", "prompt", arrived_ns=run.sent_ns, received_ns=run.sent_ns, body=body)
+            answer = call(wanted, run.trace_id)
+            if answer.error or not isinstance(answer.body, dict):
+                run.refusal = f"{wanted.method} {wanted.path}: {answer.error or 'no JSON object came back'}"
+                return "refused" if answer.status else "lost"
+            place = self._dialect.created(answer.body)
+            run.thread.thread_id = run.thread.thread_id or place.thread_id
+            self.go_to(place.socket_path)
+            if place.run_id:
+                self._person.learn(run, place.run_id)
+        try:
+            self.open()
+        except NotReady as problem:
+            if problem.wrong_identity:
+                raise
+            run.refusal = str(problem)
+            return "refused" if problem.stage in ("upgrade", "authenticate") else "lost"
+        return self._say(run, self._dialect.prompt(turn) or "")
 
     def ping(self) -> bool:
         """One round trip on this socket; False when no answer came in time."""
@@ -158,9 +227,9 @@ class Session:
 
     def close(self) -> None:
         """Say goodbye and write the connection's row."""
-        if self._connection.is_open:
+        if not self._ended.is_set():
             self._closing.by = self._closing.by or "us"
-            self._connection.close()
+        self._connection.close()
         self._watch_over(final=True)
         self._write("ready" if self._progress.ready_ns else "cut")
 
@@ -178,12 +247,14 @@ class Session:
             url += ("&" if "?" in url else "?") + "token=" + token
         return Endpoint(url, headers, subprotocols, terms.tls, terms.connect_timeout_s)
 
-    def _wait_for_welcome(self) -> None:
+    def _send_opening(self) -> None:
         try:
             for frame in self._dialect.opening(self._token if self._terms.transport == "message" else ""):
                 self._connection.send(frame)
         except OSError:
             pass  # its end is being delivered
+
+    def _wait_for_welcome(self) -> None:
         self._welcome.wait(self._terms.connect_timeout_s)
         if self._rejection:
             self._fail("authenticate", self._rejection, refused=True)
@@ -284,6 +355,7 @@ class Session:
         if run.outcome != "cut":
             time_ms = (end_ns - run.intended_ns) / 1e6
             self._sinks.milestone("RUN", run.prompt.family, time_ms, run.bytes_in, error)
+        self._last_run = run
         self._watch_over()
 
     def _read_whole_text(self, run: LiveRun) -> None:
@@ -340,7 +412,7 @@ class Session:
     def _run_event(self, event: Event, frame: bytes, size: int, arrival: Arrival) -> None:
         self._counters.received += 1
         self._progress.events_in += 1
-        run = self._run_of(event)
+        run = self._run_of(event) or self._learn(event)
         place = run.place if run else None
         found = self._person.observer.inspect(frame, event, place, seen=run.seen if run else None)
         if run is None:
@@ -373,8 +445,21 @@ class Session:
         run = runs.get(event.run_id)
         if run is None and (not self._dialect.frames_name_runs or not event.run_id):
             active = [candidate for candidate in runs.values() if not candidate.outcome]
-            run = active[0] if len(active) == 1 else None
+            run = active[0] if len(active) == 1 else self._last_run if not active else None
         return run
+
+    def _learn(self, event: Event) -> LiveRun | None:
+        """The run that an id of the server's belongs to: the one whose request it answers, if there is exactly one."""
+        if self._dialect.ids_from != "server" or not event.run_id:
+            return None
+        # a run that we cut before its first event is told its id all the same
+        waiting = [run for run in self._person.runs.values() if run.run_id.startswith("?")]
+        known = event.run_id in self._exposures.server_ids
+        foreign_thread = event.thread_id and waiting and event.thread_id != waiting[0].thread.thread_id
+        if len(waiting) != 1 or known or foreign_thread:
+            return None
+        self._person.learn(waiting[0], event.run_id)
+        return waiting[0]
 
     def _connection_event(self, event: Event, frame: bytes, arrival: Arrival) -> None:
         found = self._person.observer.inspect(frame, event, None) if event.kind is not Kind.WELCOME else []
@@ -442,6 +527,10 @@ class Session:
             self._closing = Closing(message.code, redact(message.reason), closed_by or "peer", arrival.arrived_ns)
         if isinstance(message, Broken):
             self._notes.violation(delivery("malformed", expected="frames that follow RFC 6455", came=message.reason))
+        for event in self._dialect.closed(self._closing.code or 1006) if isinstance(message, Close) else ():
+            self._run_event(event, b"", 0, arrival)
+        if self._dialect.socket_per == "run" and self._closing.by == "peer" and self._all_ended():
+            self._closing.by = "protocol"
         if self._closing.code == 1011:
             came = f"close 1011 {self._closing.reason}".strip()
             self._notes.violation(delivery("close_1011", expected="a connection that stays open", came=came))
@@ -468,6 +557,9 @@ class Session:
                 run.done.set()
         for flag in (self._welcome, self._ponged, *self._acks.values()):
             flag.set()
+
+    def _all_ended(self) -> bool:
+        return all(run.check.ended or run.outcome for run in self._person.runs.values())
 
     def _write(self, outcome: str) -> None:
         self._notes.connection(outcome, self._connection, self._progress, self._closing)

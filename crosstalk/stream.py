@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket as stdlib_socket
 import ssl
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 
 from gevent import socket
@@ -126,10 +127,8 @@ class Stream:
 
     def reset(self) -> None:
         """Drop the connection as a crashed client would: RST instead of FIN."""
-        try:
+        with suppress(OSError):  # it was closed before
             self._socket.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_LINGER, struct.pack("ii", 1, 0))
-        except OSError:
-            pass  # it was closed before
         self._socket.close()
 
     def _decrypt(self, data: bytes) -> bytes:

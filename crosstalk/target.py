@@ -111,10 +111,13 @@ def check_ready(generator: Generator, http: HttpClient, settings: Settings, numb
     _health(http, settings, readiness)
     person = generator.person("preflight", number)
     session = None
+    socket_path = ""
     try:
         session = generator.session(person, purpose="preflight")
+        socket_path = generator.make_place(person)
+        session.go_to(socket_path)
         session.open()
-        readiness.lines.append(f"ready: {generator.settings.dialect.name} welcome for {person.name}")
+        readiness.lines.append(f"ready: {generator.settings.dialect.name} connection for {person.name}")
     except NotReady as problem:
         readiness.lines.append(f"not ready: {problem}")
         readiness.fail(_advice(problem, settings))
@@ -157,6 +160,7 @@ def _forged_token(generator: Generator, number: int, readiness: Readiness) -> No
     person = generator.person("preflight", number)
     session = generator.session(person, purpose="bad_token")
     try:
+        session.go_to(generator.make_place(person))
         session.open()
         readiness.lines.append("forged token: ACCEPTED; the target takes a token that it did not sign")
     except NotReady as problem:

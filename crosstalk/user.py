@@ -6,6 +6,7 @@ the subclass's business.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from locust import User
@@ -30,6 +31,7 @@ class ChatUser(User):  # type: ignore[misc]
         super().__init__(environment)
         self._person: Person | None = None
         self._session: Session | None = None
+        self._thread: Thread | None = None  # whose socket the session is, where each thread has its own
 
     @property
     def generator(self) -> Generator:
@@ -52,7 +54,8 @@ class ChatUser(User):  # type: ignore[misc]
     def on_start(self) -> None:
         try:
             self._person = self.generator.person(type(self).__name__)
-            self.connect()
+            if self.generator.settings.dialect.socket_per == "user":
+                self.connect()
         except ConfigError as problem:
             self.environment.events.crosstalk_problem.fire(text=str(problem))
             raise StopUser(str(problem)) from None
@@ -63,12 +66,13 @@ class ChatUser(User):  # type: ignore[misc]
         if self._person is not None:
             self.generator.leave(self._person)
 
-    def connect(self) -> Session:
+    def connect(self, thread: Thread | None = None) -> Session:
         """A ready session: the one at hand, or a new one. Tries again with growing pauses until the load test ends.
 
+        :param thread: whose socket is wanted, where each thread has its own.
         :raises StopUser: the load test ends, or the socket carries somebody else.
         """
-        if self._session is not None and self._session.is_ready:
+        if self._session is not None and self._session.is_ready and self._thread is thread:
             return self._session
         generator, attempt = self.generator, 0
         while not generator.stopping.is_set():
@@ -76,7 +80,10 @@ class ChatUser(User):  # type: ignore[misc]
                 self._session.close()
                 generator.disconnected(self.person)
             try:
-                self._session = generator.connect(self.person)
+                if thread is not None and not thread.socket_path:
+                    generator.create_thread(self.person, thread)
+                self._session = generator.connect(self.person, thread.socket_path if thread else "")
+                self._thread = thread
                 return self._session
             except NotReady as problem:
                 self._session = None
@@ -89,5 +96,15 @@ class ChatUser(User):  # type: ignore[misc]
 
     def ask(self, prompt: Prompt, thread: Thread) -> LiveRun:
         """One turn: says the prompt and sees its run through. What went wrong is data; nothing is raised for it."""
-        session = self.connect()
-        return session.ask(prompt, thread, intended_ns=None, warm_up=self.generator.warm_up)
+        generator = self.generator
+        socket_per = generator.settings.dialect.socket_per
+        how: dict[str, Any] = {"intended_ns": None, "warm_up": generator.warm_up}
+        if socket_per == "run":
+            session = generator.session(self.person)
+            try:
+                return session.ask_alone(prompt, thread, partial(generator.call, self.person), **how)
+            except NotReady as problem:  # somebody else's identity
+                raise StopUser(problem.reason) from None
+            finally:
+                generator.disconnected(self.person)
+        return self.connect(thread if socket_per == "thread" else None).ask(prompt, thread, **how)

@@ -106,11 +106,10 @@ def test_a_purse_asks_for_a_block_and_hands_it_out_one_by_one():
 
 def test_two_purses_of_one_book_share_no_number():
     book = LeaseBook(limit=100)
-    purses = []
-    for _ in range(2):
-        purse = Purse(lambda wanted, at=len(purses): purses[at].put(*book.lease(wanted)))
-        purses.append(purse)
-    taken = [purse.take() for _ in range(15) for purse in purses]
+    masters = [Master(limit=0), Master(limit=0)]
+    for master in masters:
+        master.book = book
+    taken = [master.purse.take() for _ in range(15) for master in masters]
     assert len(set(taken)) == 30
 
 

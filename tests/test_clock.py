@@ -60,5 +60,7 @@ def test_tying_anew_keeps_the_one_clock_that_everybody_imported():
 def test_two_processes_agree():
     script = "from crosstalk.clock import clock; print(clock.now_ns())"
     before = clock.now_ns()
-    done = subprocess.run([sys.executable, "-c", script], env=os.environ, capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ, capture_output=True, text=True, check=True, timeout=30
+    )
     assert before - 50_000_000 < int(done.stdout) < clock.now_ns() + 50_000_000

@@ -25,6 +25,7 @@ from crosstalk.config import (
     socket_url,
     tls_context,
 )
+from crosstalk.options import DIALECTS
 from crosstalk.wire.netra import Netra
 from tests.helpers import parsed
 
@@ -86,7 +87,9 @@ def test_the_projects_own_files_are_fit_to_use(monkeypatch):
 
 
 def test_settings_are_what_options_and_files_say(project):
-    found = settings("--environment", "staging", "--think-time", "0.5", "--seed", "7", "--yes", "host", "--keep-text", "no")
+    found = settings(
+        "--environment", "staging", "--think-time", "0.5", "--seed", "7", "--yes", "host", "--keep-text", "no"
+    )
     assert found.environment == Environment("staging", (), 10, 30, 35, 5)
     assert found.environment.run_timeout_s == 35
     assert isinstance(found.dialect, Netra)
@@ -96,7 +99,9 @@ def test_settings_are_what_options_and_files_say(project):
 
 
 def test_an_environment_of_ones_own_has_the_limits_of_staging(project):
-    (project / "environments.toml").write_text(STAGING + "\n[mine]\nconnect_timeout_s=1\nagent_timeout_s=1\nreceive_timeout_s=2\n")
+    (project / "environments.toml").write_text(
+        STAGING + "\n[mine]\nconnect_timeout_s=1\nagent_timeout_s=1\nreceive_timeout_s=2\n"
+    )
     assert settings("--environment", "mine").limits_source == "staging.toml"
 
 
@@ -167,7 +172,9 @@ def test_a_host_is_a_socket_and_an_http_address(host, socket, http):
     assert (socket_url(host, Netra()), http_url(host)) == (socket, http)
 
 
-@pytest.mark.parametrize("host", ["ftp://h", "http://", "ws:///path", "", "http://h:port", "http://h:99999", "http://[::1"])
+@pytest.mark.parametrize(
+    "host", ["ftp://h", "http://", "ws:///path", "", "http://h:port", "http://h:99999", "http://[::1"]
+)
 def test_what_is_no_host_says_what_was_expected(host):
     said = refused(socket_url, host, Netra())
     assert f"--host {host!r}: expected ws://, wss://, http:// or https:// and a host name" in said
@@ -177,7 +184,10 @@ def production(*hosts):
     return Environment("production", hosts, 10, 40, 45)
 
 
-@pytest.mark.parametrize("host", ["https://chat.example.com", "wss://chat.example.com/ws", "chat.example.com:443", "https://CHAT.example.com"])
+@pytest.mark.parametrize(
+    "host",
+    ["https://chat.example.com", "wss://chat.example.com/ws", "chat.example.com:443", "https://CHAT.example.com"],
+)
 def test_production_takes_its_own_hosts_and_those_that_were_agreed_to(host):
     check_host(host, production("chat.example.com"), "")
     check_host(host, production(), "chat.example.com")
@@ -299,7 +309,7 @@ def test_a_dialect_by_its_name_its_module_or_its_file(project):
     ("name", "said"),
     [
         ("nettra", "did you mean netra?"),
-        ("whatever", "expected netra, path/file.py:Class or module:Class"),
+        ("whatever", f"expected {', '.join(DIALECTS)}, path/file.py:Class or module:Class"),
         ("nowhere.py:Mine", "cannot import nowhere.py: no such file"),
         ("no.such.module:Mine", "cannot import no.such.module"),
         ("mine.py:Yours", "mine.py has no class Yours"),
@@ -328,8 +338,8 @@ def prompts_of(project, text):
 
 
 def test_prompts_are_families_with_weights_expectations_and_a_place_for_the_reference(project):
-    text = '[a]\ntexts = ["one", "two"]\nexpects = ["chunk", "tool_failed"]\nweight = 2\n[b]\ntexts = ["three"]\nreference = "context"\n'
-    found = prompts_of(project, text)
+    first = '[a]\ntexts = ["one", "two"]\nexpects = ["chunk", "tool_failed"]\nweight = 2\n'
+    found = prompts_of(project, first + '[b]\ntexts = ["three"]\nreference = "context"\n')
     assert [(prompt.text, prompt.expects, prompt.reference) for prompt in found.families["a"]] == [
         ("one", ("chunk", "tool_failed"), "prompt"),
         ("two", ("chunk", "tool_failed"), "prompt"),
@@ -340,7 +350,9 @@ def test_prompts_are_families_with_weights_expectations_and_a_place_for_the_refe
 
 
 def test_prompts_are_chosen_by_weight_and_a_seed_repeats_the_choice(project):
-    found = prompts_of(project, '[a]\ntexts = ["one"]\nweight = 9\n[b]\ntexts = ["two"]\n[c]\ntexts = ["three"]\nweight = 0\n')
+    found = prompts_of(
+        project, '[a]\ntexts = ["one"]\nweight = 9\n[b]\ntexts = ["two"]\n[c]\ntexts = ["three"]\nweight = 0\n'
+    )
     chosen = [found.choose(rng).text for rng in [random.Random(7)] for _ in range(1000)]
     again = [found.choose(rng).text for rng in [random.Random(7)] for _ in range(1000)]
     assert chosen == again
@@ -359,7 +371,7 @@ def test_prompts_are_chosen_by_weight_and_a_seed_repeats_the_choice(project):
         ('[a]\ntexts = ["x"]\nweigth = 2\n', "unknown key 'weigth'; known are texts, expects, weight, reference"),
         ('[a]\ntexts = ["x"]\nexpects = ["chunks"]\n', "expects 'chunks', which is no event; known are chunk"),
         ('[a]\ntexts = ["x"]\nexpects = "chunk"\n', "expects"),
-        ('[a]\ntexts = ["x"]\nreference = "both"\n', "reference = 'both'; expected \"prompt\" or \"context\""),
+        ('[a]\ntexts = ["x"]\nreference = "both"\n', 'reference = \'both\'; expected "prompt" or "context"'),
         ('[a]\ntexts = ["x"]\nweight = "heavy"\n', "weight = 'heavy'; expected a number, 0 or more"),
         ('[a]\ntexts = ["x"]\nweight = -1\n', "weight = -1; expected a number, 0 or more"),
         ('[a]\ntexts = ["x"]\nweight = 0\n', "no prompts"),
@@ -384,7 +396,9 @@ def accounts_of(project, text):
 def test_accounts_of_a_csv_or_a_json_file(project):
     by_hand = (Account("ann", "", "", "t1"), Account("ben", "ben@x.test", "p", ""))
     assert accounts_of(project, "user_id,email,password,token\nann,,,t1\n,ben@x.test,p,\n") == by_hand
-    assert accounts_of(project, '[{"user_id": "ann", "token": "t1"}, {"email": "ben@x.test", "password": "p"}]') == by_hand
+    assert (
+        accounts_of(project, '[{"user_id": "ann", "token": "t1"}, {"email": "ben@x.test", "password": "p"}]') == by_hand
+    )
 
 
 def test_a_name_in_a_file_goes_before_the_email(project):

@@ -48,11 +48,15 @@ class Ear:
         deadline_ns = clock.now_ns() + int(DEADLINE_S * 1e9)
         while len(self.heard) < number:
             self._grew.clear()
-            assert self._grew.wait((deadline_ns - clock.now_ns()) / 1e9), f"{number} were to come, these came: {self.heard}"
+            assert self._grew.wait((deadline_ns - clock.now_ns()) / 1e9), (
+                f"{number} were to come, these came: {self.heard}"
+            )
         return self.messages[:number]
 
 
-def dial(here: Server, inbox: Inbox, listener: Callable[[Arrival], None] | None = None, **endpoint) -> tuple[Connection, Ear]:
+def dial(
+    here: Server, inbox: Inbox, listener: Callable[[Arrival], None] | None = None, **endpoint
+) -> tuple[Connection, Ear]:
     """A connection that is not open yet, and its ear."""
     ear = Ear()
     endpoint.setdefault("url", f"ws://{here.address}/ws")
@@ -246,7 +250,9 @@ def test_a_name_that_does_not_resolve(inbox, host):
     assert failed.reason.startswith(f"{host} does not resolve: ")
 
 
-@pytest.mark.parametrize("status", ["200 OK", "401 Unauthorized", "403 Forbidden", "404 Not Found", "426 Upgrade Required", "503 Busy"])
+@pytest.mark.parametrize(
+    "status", ["200 OK", "401 Unauthorized", "403 Forbidden", "404 Not Found", "426 Upgrade Required", "503 Busy"]
+)
 def test_an_http_answer_instead_of_an_upgrade(inbox, status):
     with server(lambda peer: peer.answer(status, body="<html>")) as here:
         failed = failure(here, inbox)
@@ -254,7 +260,9 @@ def test_an_http_answer_instead_of_an_upgrade(inbox, status):
     assert f"HTTP {status[:3]} instead of 101" in failed.reason
 
 
-@pytest.mark.parametrize("status", ["301 Moved Permanently", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"])
+@pytest.mark.parametrize(
+    "status", ["301 Moved Permanently", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"]
+)
 def test_a_redirect_is_not_followed_and_says_where_it_leads(inbox, status):
     with server(lambda peer: peer.answer(status, "Location: wss://elsewhere.test/ws?token=tok"), greet) as here:
         failed = failure(here, inbox)
@@ -355,6 +363,15 @@ def test_messages_arrive_whole_and_in_order_however_they_were_cut(inbox):
     assert all(arrival.arrived_ns <= arrival.received_ns for arrival in ear.heard)
 
 
+def talk_until_stamped(connection: Connection, ear: Ear, word: str) -> None:
+    """The kernel begins to stamp a little after it was asked to: say a word until its answer is stamped."""
+    deadline_ns = clock.now_ns() + int(DEADLINE_S * 1e9)
+    while not (ear.heard and ear.heard[-1].exact):
+        assert clock.now_ns() < deadline_ns, "the kernel does not stamp"
+        connection.send(word)
+        ear.wait(len(ear.heard) + 1)
+
+
 def test_a_stamp_is_exact_for_a_frame_that_came_alone_and_for_the_last_of_several(inbox):
     def alone_or_together(peer: Peer):
         peer.accept()
@@ -369,13 +386,9 @@ def test_a_stamp_is_exact_for_a_frame_that_came_alone_and_for_the_last_of_severa
         connection.open()
         if not connection.stamps:
             pytest.skip("no kernel stamps here")
-        for n in range(1, 50):  # the kernel begins to stamp a little after it was asked to
-            connection.send("alone")
-            ear.wait(n)
-            if ear.heard[-1].exact:
-                break
+        talk_until_stamped(connection, ear, "alone")
         connection.send("together")
-        ear.wait(n + 2)
+        ear.wait(len(ear.heard) + 2)
         connection.reset()
     assert [(arrival.message.data, arrival.exact) for arrival in ear.heard[-3:]] == [
         (b"alone", True),
@@ -401,16 +414,12 @@ def test_a_kernel_stamp_tells_when_bytes_came_however_late_they_are_read(inbox):
         connection.open()
         if not connection.stamps:
             pytest.skip("no kernel stamps here")
-        for n in range(1, 50):
-            connection.send("first")
-            ear.wait(n)
-            if ear.heard[-1].exact:
-                break
+        talk_until_stamped(connection, ear, "first")
         connection.send("late")
         busy_until_ns = clock.now_ns() + 80_000_000
         while clock.now_ns() < busy_until_ns:
             pass
-        ear.wait(n + 1)
+        ear.wait(len(ear.heard) + 1)
         connection.reset()
     assert ear.heard[-1].received_ns - ear.heard[-1].arrived_ns > 30_000_000
 
@@ -728,7 +737,7 @@ def test_under_tls_everything_is_as_without(inbox, authority):
 
     def talk(peer: Peer):
         peer.accept(then=frame_bytes(TEXT, b"welcome"))
-        opcode, payload = peer.read_frame()
+        _, payload = peer.read_frame()
         peer.send_text(payload)
         peer.send_text("alone")
         return peer.read_frame()
@@ -772,7 +781,9 @@ def test_a_server_that_speaks_no_tls_fails_at_tls(inbox, authority):
     assert failed.reason.startswith("no TLS with 127.0.0.1: ")
 
 
-@pytest.mark.parametrize("handler", [lambda peer: peer.sock.recv(100_000), lambda peer: (peer.sock.recv(1), peer.reset())])
+@pytest.mark.parametrize(
+    "handler", [lambda peer: peer.sock.recv(100_000), lambda peer: (peer.sock.recv(1), peer.reset())]
+)
 def test_a_server_that_hangs_up_during_tls_fails_at_tls(inbox, authority, handler):
     with server(handler) as here:
         assert failure(here, inbox, **secure(here, authority)).stage == "tls"

@@ -77,7 +77,9 @@ def test_an_answer_has_its_status_body_headers_size_and_time():
     assert 0 < answer.time_ms < 5000
 
 
-@pytest.mark.parametrize(("status", "error"), [("401 Unauthorized", "HTTP 401"), ("500 Oops", "HTTP 500"), ("204 Nothing", "")])
+@pytest.mark.parametrize(
+    ("status", "error"), [("401 Unauthorized", "HTTP 401"), ("500 Oops", "HTTP 500"), ("204 Nothing", "")]
+)
 def test_a_refusal_is_an_answer_too(status, error):
     with server(answering(status)) as here:
         answer = client(here.address).call("GET", "/")

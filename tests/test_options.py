@@ -13,9 +13,9 @@ from tests.helpers import parsed
 
 ROOT = Path(__file__).resolve().parents[1]
 PROMISED = {
-    "environment", "dialect", "auth", "accounts", "think_time", "limits", "prompts", "results", "keep_results", "keep_text",
-    "baseline", "seed", "fail_fast", "until_judged", "max_runs", "max_connections", "header", "ca", "revision", "yes",
-    "faults",
+    "environment", "dialect", "auth", "accounts", "think_time", "limits", "prompts", "results", "keep_results",
+    "keep_text", "baseline", "seed", "fail_fast", "until_judged", "max_runs", "max_connections", "header", "ca",
+    "revision", "yes", "faults",
 }  # fmt: skip
 
 
@@ -42,7 +42,12 @@ def test_every_way_of_a_token_can_be_named(way):
 
 
 def test_an_option_may_come_from_the_environment():
-    env = {"LOCUST_ENVIRONMENT": "staging", "LOCUST_THINK_TIME": "0.25", "LOCUST_MAX_RUNS": "7", "LOCUST_FAIL_FAST": "true"}
+    env = {
+        "LOCUST_ENVIRONMENT": "staging",
+        "LOCUST_THINK_TIME": "0.25",
+        "LOCUST_MAX_RUNS": "7",
+        "LOCUST_FAIL_FAST": "true",
+    }
     options = parsed(env=env)
     assert (options.environment, options.think_time, options.max_runs, options.fail_fast) == ("staging", 0.25, 7, True)
 
@@ -81,7 +86,9 @@ add_options(parser)
 options = parser.parse_args(["--think-time", "0.5", "--header", "X-A=A"])
 print(json.dumps([sorted(set(vars(options)) - before), options.think_time, sorted(parser.args_included_in_web_ui)]))
 """
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
     ours, think_time, in_web_ui = json.loads(done.stdout)
     assert set(ours) >= PROMISED
     assert think_time == 0.5

@@ -26,7 +26,19 @@ from crosstalk.wire.netra import Netra
 from crosstalk.wire.rfc6455 import FrameReader
 from tests.backend.client import backend, mint
 from tests.helpers import (
-    CLOSE, DEADLINE_S, PING, PONG, TEXT, House, Peer, Server, close_bytes, frame, frame_bytes, server, user_name,
+    CLOSE,
+    DEADLINE_S,
+    PING,
+    PONG,
+    TEXT,
+    House,
+    Peer,
+    Server,
+    close_bytes,
+    frame,
+    frame_bytes,
+    server,
+    user_name,
 )  # fmt: skip
 
 ME, OTHER = 17, 18
@@ -109,7 +121,12 @@ def stay(peer: Peer) -> list[Any]:
     return got
 
 
-def chat(script: Callable[[Peer, dict[str, Any]], Any] | None = None, *, user: str = user_name(ME), welcome: bytes | None = None):
+def chat(
+    script: Callable[[Peer, dict[str, Any]], Any] | None = None,
+    *,
+    user: str = user_name(ME),
+    welcome: bytes | None = None,
+):
     """A netra server: welcomes `user`, answers probes and pings, and follows the script at a prompt."""
 
     def handle(peer: Peer) -> list[Any]:
@@ -195,11 +212,21 @@ def test_a_session_that_is_ready_has_proved_whose_it_is(desk):
         assert not session.is_ready
         ended(here)
     [row] = desk.rows("connections")
-    assert (row["outcome"], row["stage"], row["identity"], row["identity_seen"]) == ("ready", "open", "full", user_name(ME))
+    assert (row["outcome"], row["stage"], row["identity"], row["identity_seen"]) == (
+        "ready",
+        "open",
+        "full",
+        user_name(ME),
+    )
     assert (row["close_code"], row["closed_by"], row["error"]) == (1000, "us", "")
     assert row["begun_ns"] <= row["connected_ns"] <= row["upgraded_ns"] <= row["ready_ns"] <= row["ended_ns"]
     assert 0 <= row["probe_time_min_ns"] <= row["probe_time_median_ns"]
-    assert (row["account"], row["user_class"], row["worker"], row["peer"]) == (user_name(ME), "Regular", "w1", here.address)
+    assert (row["account"], row["user_class"], row["worker"], row["peer"]) == (
+        user_name(ME),
+        "Regular",
+        "w1",
+        here.address,
+    )
     assert desk.rows("violations") == []
 
 
@@ -261,7 +288,16 @@ def test_nobody_listens(desk):
     assert "nobody answers" in row["error"]
 
 
-@pytest.mark.parametrize(("status", "outcome"), [("401 Unauthorized", "refused"), ("403 Forbidden", "refused"), ("200 OK", "failed"), ("302 Found", "failed"), ("503 Busy", "failed")])
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        ("401 Unauthorized", "refused"),
+        ("403 Forbidden", "refused"),
+        ("200 OK", "failed"),
+        ("302 Found", "failed"),
+        ("503 Busy", "failed"),
+    ],
+)
 def test_an_answer_that_is_no_upgrade(desk, status, outcome):
     with server(lambda peer: peer.answer(status)) as here:
         problem, row = not_ready(desk, url(here))
@@ -286,8 +322,8 @@ def test_no_welcome_within_the_time(desk):
     ("said", "stage", "word"),
     [
         (close_bytes(1008, "no entry"), "ready", "close 1008 no entry"),
-        (frame_bytes(TEXT, frame("error_message", error_code="AUTH_FAILED", error_message="bad token")) + close_bytes(1008),
-         "authenticate", "AUTH_FAILED bad token"),
+        (frame_bytes(TEXT, frame("error_message", error_code="AUTH_FAILED", error_message="no")) + close_bytes(1008),
+         "authenticate", "AUTH_FAILED no"),
         (frame_bytes(TEXT, frame("error_message", error_code="TOKEN_EXPIRED")), "authenticate", "TOKEN_EXPIRED"),
     ],
     ids=["close alone", "message and close", "message alone"],
@@ -388,7 +424,9 @@ def test_a_run_that_is_right_is_ok_and_everything_of_it_is_counted_once(desk):
     assert (desk.counters.received, desk.counters.checked, desk.counters.recorded) == (7, 7, 7)
     assert [one["n"] for one in desk.rows("events")] == [1, 2, 3, 4, 5, 6, 7]
     assert desk.rows("connections")[0]["events_in"] == 7
-    assert [kind for kind, name, error in desk.milestones if kind == "RUN" and name == "lookup" and not error] == ["RUN"]
+    assert [kind for kind, name, error in desk.milestones if kind == "RUN" and name == "lookup" and not error] == [
+        "RUN"
+    ]
     assert [name for kind, name, _ in desk.milestones if kind == "EVENT"] == [
         "started", "thinking", "tool_executing", "tool_completed", "first chunk", "completed",
     ]  # fmt: skip
@@ -643,14 +681,18 @@ def test_a_ping_of_the_server_is_answered_also_while_nobody_asks_anything(desk):
     answered: list[Any] = []
 
     def ping(peer: Peer):
-        peer.accept(then=frame_bytes(TEXT, frame("connection_established", user_id=user_name(ME))) + frame_bytes(PING, b"?"))
+        peer.accept(
+            then=frame_bytes(TEXT, frame("connection_established", user_id=user_name(ME))) + frame_bytes(PING, b"?")
+        )
         while (read := peer.read_frame()) is not None:
             if read[0] == PONG:
                 answered.append(read[1])
             elif read[0] == TEXT:
                 message = json.loads(read[1])
                 kind = {"who_am_i": "ack", "ping": "pong"}[message["type"]]
-                peer.send_text(json.dumps({"type": kind, "user_id": user_name(ME), "message_id": message.get("message_id")}))
+                peer.send_text(
+                    json.dumps({"type": kind, "user_id": user_name(ME), "message_id": message.get("message_id")})
+                )
             else:
                 peer.send(frame_bytes(CLOSE, read[1]))
                 return
@@ -724,8 +766,9 @@ def leaking(text: Callable[[], str], name: str = "agent_thinking"):
             if json.loads(one)["type"] == name:
                 envelope = json.loads(one)
                 envelope["data"]["previous"] = text()
-                one = json.dumps(envelope).encode()
-            peer.send_text(one)
+                peer.send_text(json.dumps(envelope))
+            else:
+                peer.send_text(one)
 
     return script
 
@@ -737,8 +780,18 @@ def theirs(desk: Desk) -> str:
 def test_a_foreign_canary_is_one_row_with_its_frame_and_the_runs_frames_as_evidence(desk):
     run = talk(desk, leaking(lambda: f"token={TOKEN} {theirs(desk)}"))
     [row] = desk.rows("violations")
-    assert (row["judgement"], row["name"], row["channel"], row["scope"]) == ("isolation", "foreign_content", 2, "cross_user")
-    assert (row["observer"], row["owner"], row["field"], row["site"]) == (user_name(ME), user_name(OTHER), "data.previous", "prompt")
+    assert (row["judgement"], row["name"], row["channel"], row["scope"]) == (
+        "isolation",
+        "foreign_content",
+        2,
+        "cross_user",
+    )
+    assert (row["observer"], row["owner"], row["field"], row["site"]) == (
+        user_name(ME),
+        user_name(OTHER),
+        "data.previous",
+        "prompt",
+    )
     assert (row["run"], row["count"]) == (run.run_id, 1)
     assert theirs(desk) in row["frame"]
     assert TOKEN not in repr(desk.written)
@@ -813,7 +866,9 @@ PROMPTS = [
     Prompt("greeting", "Hello.", ("chunk",)),
     LOOK_UP,
     Prompt("comparison", "Please compare the two plans.", ("tool_executing", "tool_completed", "chunk")),
-    Prompt("failing_tool", "Please use the failing tool.", ("tool_executing", "tool_completed", "tool_failed", "chunk")),
+    Prompt(
+        "failing_tool", "Please use the failing tool.", ("tool_executing", "tool_completed", "tool_failed", "chunk")
+    ),
     Prompt("handoff", "Please hand over to billing.", ("handoff", "chunk")),
     Prompt("long", "I would like a long answer.", ("chunk",)),
     Prompt("shared", "Summarise my account.", ("chunk",), "context"),
@@ -826,7 +881,9 @@ def test_two_users_of_a_clean_backend_have_every_kind_of_run_and_no_violation(de
     where = reference.url.replace("http", "ws", 1) + "/ws"
 
     def use(number: int) -> list[str]:
-        session = desk.session(where, number=number, token=mint(user_name(number)), transport=transport, nonce_required=False)
+        session = desk.session(
+            where, number=number, token=mint(user_name(number)), transport=transport, nonce_required=False
+        )
         session.open()
         thread = desk.person(number).new_thread()
         outcomes = [session.ask(prompt, thread, intended_ns=None, warm_up=False).outcome for prompt in PROMPTS]

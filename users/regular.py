@@ -28,10 +28,9 @@ class Regular(ChatUser):
     @task  # type: ignore[untyped-decorator]
     def turn(self) -> None:
         """One prompt and its run."""
-        self.connect()
         if not self._threads or self._turns_left <= 0:
             self._delete_threads(keep=1)
-            self._threads.append(self.person.new_thread())
+            self._threads.append(self.person.new_thread(ids_from=self.generator.settings.dialect.ids_from))
             self._turns_left = self.person.rng.randint(self.turns_min, self.turns_max)
         self._turns_left -= 1
         self.ask(self.generator.settings.prompts.choose(self.person.rng), self._threads[-1])
@@ -44,5 +43,5 @@ class Regular(ChatUser):
     def _delete_threads(self, *, keep: int) -> None:
         while len(self._threads) > keep:
             thread = self._threads.pop(0)
-            if thread.turns:
+            if thread.turns and thread.thread_id:
                 self.generator.delete_thread(self.person, thread.thread_id)

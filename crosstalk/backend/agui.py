@@ -118,8 +118,18 @@ class AguiEndpoint(Endpoint):
         context = _context(message.get("context"))
         run_id = str(uuid.uuid4())
         turn = Turn(prompt, thread_id, run_id, context, context, slow=socket.idle_cut_s > 0)
-        self.chat.start_run(socket.user_id, turn, address=socket.address, voice=frames.AguiVoice())
+        self.chat.start_run(
+            socket.user_id,
+            turn,
+            address=socket.address,
+            voice=frames.AguiVoice(),
+            done=lambda: self._forget_run(thread_id, run_id),
+        )
         self._runs[thread_id] = run_id
+
+    def _forget_run(self, thread_id: str, run_id: str) -> None:
+        if self._runs.get(thread_id) == run_id:
+            del self._runs[thread_id]
 
     def _cancel(self, socket: Socket, message: dict[str, Any]) -> None:
         run_id = message.get("runId")

@@ -13,7 +13,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from crosstalk.backend.catalogue import BY_NAME, NAMES
+from crosstalk.backend.catalogue import BY_NAME, CATALOGUE, NAMES
+
+__all__ = ["CATALOGUE", "NAMES", "FaultSpec", "FaultTable", "account_of", "parse_fault"]
 
 _ACCOUNTS = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 # The last digits of an id number its account: at most five, because what stands before them may end in a digit too.

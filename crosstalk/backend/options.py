@@ -106,7 +106,8 @@ def _make_parser() -> _Parser:
     add("--long", action="store_true", help="with --list-faults: in which shapes each one applies")
     add("--delay", action="append", default=[], metavar="KIND=SPEC", help="accept, thinking, tool, chunk, complete or "
         "handoff = fixed:MS, uniform:LO,HI or lognormal:MEDIAN,SIGMA; repeatable")  # fmt: skip
-    add("--time-scale", type=_number(0), default=1.0, metavar="X", help="multiply all delays (default %(default)s)")
+    add("--time-scale", type=_number(0), default=1.0, metavar="X", help="multiply all delays, those "
+        "of idle_cut and startup_slow too (default %(default)s)")  # fmt: skip
     add("--revision", default="", metavar="TEXT", help="shown in /health and the X-Revision header")
     add("--environment", metavar="NAME", help="sets the life of new tokens, and what an env claim must say")
     add("--receive-timeout", type=_number(0.01), default=10.0, metavar="S", help="heartbeat when a socket received "

@@ -155,7 +155,7 @@ def make_plan(ask: Ask, seed: int, *, text: str | None = None, hide_tool_errors:
         steps.append(Step(CHUNK, "chunk", agent, {"chunk": piece, "chunk_index": index}))
     if agent == BILLING:
         steps.append(
-            Step(COMPLETED, "complete", BILLING, {"result": text, "status": "completed", "nested": True}),
+            Step(COMPLETED, "handoff", BILLING, {"result": text, "status": "completed", "nested": True}),
         )
     steps.append(Step(COMPLETED, "complete", SUPERVISOR, {"result": text, "status": "completed"}))
     return Plan(text, references, tuple(steps))

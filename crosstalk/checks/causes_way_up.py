@@ -120,7 +120,8 @@ WAY_UP: tuple[Cause, ...] = (
         "instances_differ",
         "likely",
         lambda g, w: _upgrade(g, "404") and w.ready > 0,
-        "The path is served to some and not to others: one of several instances is another build, or is not routed alike.",
+        "The path is served to some and not to others: one of several instances is another build, or is not "
+        "routed alike.",
         "Which instance answered (address, headers), its build, and the proxy's rules.",
     ),
     Cause(

@@ -49,6 +49,7 @@ class Exposures:
     channels: dict[int, Exposure] = field(default_factory=lambda: {channel: Exposure() for channel in CHANNELS})
     live: int = 0  # runs in progress, all users of this process
     phantoms: int = 0
+    server_ids: dict[str, str] = field(default_factory=dict)  # id that the server chose → account it was told to
 
     def observe(self, channel: int, *, own_live: int) -> None:
         exposure = self.channels[channel]
@@ -108,6 +109,10 @@ class Observer:
         owner = PHANTOM_FIRST + self.number % 4096
         return self._keyring.make(owner=owner, ordinal=ordinal, site=Site.PHANTOM)
 
+    def own_id(self, wire_id: str) -> bool:
+        """The server chose this id for this account; False when it was another account's before."""
+        return self._exposures.server_ids.setdefault(wire_id, self.subject) == self.subject
+
     def forget_before(self, ordinal: int) -> None:
         """Drop canaries of runs before `ordinal` from the quick list; they are still recognised by decoding."""
         self._mine = {canary: number for canary, number in self._mine.items() if number >= ordinal}
@@ -135,29 +140,33 @@ class Observer:
         :param seen: own canaries found are added to it (the positive control of the run).
         :param whole_text: `frame` is the joined text of a run whose frames were inspected before: no new observation.
         """
-        foreign = self._strangers(frame, place, seen)
+        foreign, own_seen = self._strangers(frame, place, seen)
         run_owner = None if place is not None else self._owner_of_id(event.run_id)
+        if run_owner is None and event.thread_id in self._exposures.server_ids:
+            run_owner = self._owner_of_id(event.thread_id)
         user_owner = self._owner_of_user(event.user_id)
-        channel = 0 if whole_text else self._account_for(event, place)
+        channel = 0 if whole_text else self._account_for(event, place, own_seen)
         if not foreign and not run_owner and not user_owner:
             return []
         return self._judge(frame, event, place, channel, foreign, run_owner, user_owner)
 
     # --- what is in the frame ---------------------------------------------------------------------------------------
 
-    def _strangers(self, frame: bytes, place: RunPlace | None, seen: set[bytes] | None) -> list[Hit]:
-        strangers = []
+    def _strangers(self, frame: bytes, place: RunPlace | None, seen: set[bytes] | None) -> tuple[list[Hit], bool]:
+        """Canaries that must not be here, and whether one of the observer's own is."""
+        strangers, own_seen = [], False
         for hit in self._keyring.find(frame):
             ordinal = self._mine.get(hit.canary)
             if ordinal is None and hit.label.owner == self.number and self._is_ours(hit.label):
                 ordinal = hit.label.ordinal
             if ordinal is not None:
+                own_seen = True
                 if seen is not None:
                     seen.add(hit.canary)
                 if self._may_be_here(ordinal, hit.label.site, place):
                     continue
             strangers.append(hit)
-        return strangers
+        return strangers, own_seen
 
     def _is_ours(self, label: Label) -> bool:
         return label.verified and label.load_test == self._keyring.load_test
@@ -174,13 +183,17 @@ class Observer:
         return ordinal == place.ordinal
 
     def _owner_of_id(self, wire_id: str) -> Label | str | None:
-        """Whose id this is: None for nobody's or one's own; a string where it cannot be told."""
-        if not wire_id:
+        """Whose id this is: None for nobody's or one's own; a string where it carries no label."""
+        if not wire_id or self._exposures.server_ids.get(wire_id) == self.subject:
             return None
         label = self._keyring.read(wire_id.rpartition("-")[2])
         if label is None:
             return wire_id
         return None if label.owner == self.number and self._is_ours(label) else label
+
+    def _told_to(self, wire_id: str) -> str:
+        """The other account that the server told this id to; "" when it told nobody here."""
+        return self._exposures.server_ids.get(wire_id, "")
 
     def _owner_of_user(self, user_id: str) -> str | None:
         """Another account's name, or None when the frame names this one, or nobody."""
@@ -192,14 +205,16 @@ class Observer:
 
     # --- what it means ----------------------------------------------------------------------------------------------
 
-    def _account_for(self, event: Event, place: RunPlace | None) -> int:
+    def _account_for(self, event: Event, place: RunPlace | None, own_seen: bool) -> int:
         """Count the observation, and say which channel speaks for an event of this kind here."""
         side = event.kind in SIDE_KINDS
         own = int(place is not None or (event.user_id != "" and self._owner_of_user(event.user_id) is None))
         for channel in (20,) if side else (1, 2, 3):
             self._exposures.observe(channel, own_live=self.runs_live)
             # pongs and heartbeats name nobody: they are looked at, but prove nothing
-            if channel != 2 and (event.run_id or event.user_id):
+            if channel == 20 and event.kind is Kind.HANDOFF and not (event.run_id or event.user_id):
+                self._exposures.control(20, expected=1, seen=int(own_seen))
+            elif channel != 2 and (event.run_id or event.user_id):
                 self._exposures.control(channel, expected=1, seen=own)
         if place is not None and place.ended:
             return 17
@@ -220,13 +235,15 @@ class Observer:
         if user_owner and place is not None:
             return [self._user_label(event, channel or 3, user_owner)]
         if user_owner or (run_owner and not own_user):
-            if run_owner and not isinstance(run_owner, Label) and user_owner is None:
+            told_to = self._told_to(run_owner) if isinstance(run_owner, str) else ""
+            if isinstance(run_owner, str) and not told_to and user_owner is None:
                 return [self._unknown_run(frame, event)]
-            return [self._whole_event(event, channel or 1, run_owner, user_owner)]
+            return [self._whole_event(event, channel or 1, run_owner, user_owner or told_to or None)]
         found = [self._content(frame, event, channel or 2, hit, place) for hit in content]
         if run_owner and not content:
-            if not isinstance(run_owner, Label):
-                return [self._unknown_run(frame, event)]
+            if isinstance(run_owner, str):
+                told_to = self._told_to(run_owner)
+                return [self._told_id(event, channel or 3, told_to) if told_to else self._unknown_run(frame, event)]
             return [self._id(event, channel or 3, run_owner, "run_id", event.run_id)]
         ids = [hit for hit in foreign if hit.label.site in ID_SITES and not content]
         found += [
@@ -305,6 +322,23 @@ class Observer:
             site=f"{label.site_name}_id",
             field=field,
             decode=_decode(hit) if hit else "plain",
+        )
+
+    def _told_id(self, event: Event, channel: int, owner: str) -> Violation:
+        """One's own event under an id that the server chose for someone else."""
+        return Violation(
+            ISOLATION,
+            "foreign_id",
+            expected=f"ids of {self.subject}",
+            came=f"{event.run_id} of {owner}",
+            event_kind=str(event.kind),
+            channel=channel,
+            scope="cross_user",
+            owner=owner,
+            owner_run=event.run_id,
+            site="run_id",
+            field="run_id",
+            decode="plain",
         )
 
     def _unknown_run(self, frame: bytes, event: Event) -> Violation:

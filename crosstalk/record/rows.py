@@ -35,7 +35,7 @@ TABLES: dict[str, dict[str, str]] = {
         "http_status": "int?",  # of the upgrade's answer
         "close_code": "int?",  # as received; 1006 when the transport died without a close frame
         "close_reason": "str",
-        "closed_by": "str",  # us | peer | transport | "" while never opened
+        "closed_by": "str",  # us | peer | transport | protocol (its run has ended) | "" while never opened
         "error": "str",  # what was expected, what came
         "identity": "str",  # full | prefix | mismatch | unknown: how well the peer named the token's subject
         "identity_seen": "str",  # the name the peer used

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from crosstalk.wire.event import Event, Kind
 from crosstalk.wire.lifecycle import FIVE_EVENTS, Lifecycle
@@ -31,11 +31,20 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An HTTP request that must be made before a socket can be opened (or after it, to clean up)."""
+    """An HTTP request: what must be made before a socket can be opened, or removed afterwards."""
 
     method: str
     path: str
     json: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a thread or a run lives: what the answer to `create` says. Empty where it does not."""
+
+    thread_id: str = ""
+    run_id: str = ""
+    socket_path: str = ""
 
 
 class Dialect:
@@ -46,15 +55,15 @@ class Dialect:
     # --- the socket -------------------------------------------------------------------------------------------------
     socket_path: ClassVar[str] = "/ws"
     socket_per: ClassVar[Literal["user", "thread", "run"]] = "user"
-    #: what makes a connection ready: a welcome frame, the upgrade itself, or the reply to `opening()`
+    #: what makes a connection ready: a welcome frame (or the reply to `opening`), or the upgrade itself
     ready_by: ClassVar[Literal["welcome", "upgrade"]] = "welcome"
     #: how a token is written in the subprotocol header, and what else is offered there
     subprotocol_prefix: ClassVar[str] = "jwt."
     subprotocols: ClassVar[tuple[str, ...]] = ()
 
     # --- ids --------------------------------------------------------------------------------------------------------
-    run_id_from: ClassVar[Literal["client", "server"]] = "client"
-    thread_id_from: ClassVar[Literal["client", "server"]] = "client"
+    #: who chooses the ids of threads and runs; the server's are learned from `created` or from a run's first frame
+    ids_from: ClassVar[Literal["client", "server"]] = "client"
     #: False: frames carry no run id at all, and a socket has one run at a time
     frames_name_runs: ClassVar[bool] = True
     #: how much of the user's id the welcome shows: all of it, a prefix, or nothing
@@ -62,15 +71,15 @@ class Dialect:
 
     # --- what is right ----------------------------------------------------------------------------------------------
     lifecycle: ClassVar[Lifecycle] = FIVE_EVENTS
-    #: the same frame may be sent to all sockets of a user
+    #: answers GET with 200 when the target is well; "": there is none
     health_path: ClassVar[str] = "/health"
 
     def decode(self, frame: bytes) -> Iterable[Event]:
         """A text or binary message as events. Never raises: what cannot be read is an event of kind MALFORMED."""
         raise NotImplementedError
 
-    def prompt(self, turn: Turn) -> str:
-        """The frame that starts a run."""
+    def prompt(self, turn: Turn) -> str | None:
+        """The frame that starts a run; None where the call of `create` has said it all."""
         raise NotImplementedError
 
     def opening(self, token: str) -> Iterable[str]:
@@ -89,8 +98,19 @@ class Dialect:
         """A harmless frame whose answer (kind ACK) names the user in full; None where there is none."""
         return None
 
-    def calls_before(self, scope: Literal["user", "thread", "run"]) -> Iterable[Call]:
-        """HTTP calls whose answers are needed before the socket (or the run) of that scope exists."""
+    def create(self, turn: Turn) -> Call | None:
+        """The HTTP call that makes the thread (`socket_per` "thread") or the run ("run") of a turn; None: no need.
+
+        A thread is made before its first prompt is known: `turn.text` is empty then.
+        """
+        return None
+
+    def created(self, answer: Mapping[str, Any]) -> Place:
+        """What the answer to `create` (a JSON object) says about ids and socket."""
+        return Place()
+
+    def closed(self, code: int) -> Iterable[Event]:
+        """What the server's closing of the socket stands for, where the close itself ends a run."""
         return ()
 
     def delete_thread(self, thread_id: str) -> Call | None:

@@ -129,7 +129,9 @@ def test_1_a_run_that_nobody_started_is_unknown():
 # --- channel 2: foreign content in one's own event ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("site", "name"), [(Site.PROMPT, "prompt"), (Site.CONTEXT, "context"), (Site.PROFILE, "profile")])
+@pytest.mark.parametrize(
+    ("site", "name"), [(Site.PROMPT, "prompt"), (Site.CONTEXT, "context"), (Site.PROFILE, "profile")]
+)
 def test_2_foreign_content_in_ones_own_event(site, name):
     [violation] = seen_by_alice(own("agent_completed", result={"text": f"see {canary(site=site)}"}))
     assert what(violation) == ("foreign_content", 2, "cross_user", BOB, name, "data.result.text")
@@ -246,7 +248,9 @@ def test_17_a_late_event_with_nothing_foreign_is_no_leak():
 # --- channel 20: hand-offs, progress, notifications -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["agent_handoff", "progress_update", "partial_result", "thread_updated", "weather_report"])
+@pytest.mark.parametrize(
+    "name", ["agent_handoff", "progress_update", "partial_result", "thread_updated", "weather_report"]
+)
 def test_20_foreign_content_beside_the_answer(name):
     [violation] = seen_by_alice(own(name, context={"words": canary()}))
     assert what(violation) == ("foreign_content", 20, "cross_user", BOB, "prompt", "data.context.words")
@@ -344,7 +348,13 @@ def test_each_frame_counts_for_the_channels_that_look_at_it():
     house.observer(B).run_started()
     for data in (own(chunk="x"), own("agent_handoff")):
         observer.inspect(data, event_of(data), HERE)
-    assert {n: channel.opportunities for n, channel in house.exposures.channels.items()} == {1: 1, 2: 1, 3: 1, 17: 0, 20: 1}
+    assert {n: channel.opportunities for n, channel in house.exposures.channels.items()} == {
+        1: 1,
+        2: 1,
+        3: 1,
+        17: 0,
+        20: 1,
+    }
     assert house.exposures.channels.keys() == CHANNELS.keys()
 
 
@@ -361,9 +371,15 @@ def test_looking_at_the_joined_text_again_is_no_further_observation():
 def test_ids_control_themselves():
     house = House()
     observer = house.observer(A)
-    for data, at in ((own(chunk="x"), HERE), (frame("agent_thinking", run=BOBS_RUN, user=BOB), None), (frame("pong"), None)):
+    for data, at in (
+        (own(chunk="x"), HERE),
+        (frame("agent_thinking", run=BOBS_RUN, user=BOB), None),
+        (frame("pong"), None),
+    ):
         observer.inspect(data, event_of(data), at)
-    controls = {n: (channel.controls_expected, channel.controls_seen) for n, channel in house.exposures.channels.items()}
+    controls = {
+        n: (channel.controls_expected, channel.controls_seen) for n, channel in house.exposures.channels.items()
+    }
     assert (controls[1], controls[3]) == ((2, 1), (2, 1))
     assert controls[2] == (0, 0), "content is controlled by the canaries of a run, not frame by frame"
     assert controls[20] == (0, 0), "a pong names nobody and proves nothing"
@@ -381,7 +397,7 @@ documents = st.recursive(
 @st.composite
 def documents_with(draw, needle):
     """A JSON document with the needle somewhere in it: a value, a part of one, or a key."""
-    around = st.text(" .,:/\"\\\n\té€", max_size=4)
+    around = st.text(' .,:/"\\\n\té€', max_size=4)
     node = draw(around) + needle + draw(around)
     if draw(st.booleans()):
         node = {needle: draw(documents)}
@@ -408,7 +424,9 @@ def follow(path: str, document):
 THEIRS = canary(owner=19, ordinal=7, site=Site.CONTEXT)
 
 
-@given(documents_with(THEIRS), st.sampled_from(["agent_thinking", "agent_completed", "tool_completed", "agent_handoff"]))
+@given(
+    documents_with(THEIRS), st.sampled_from(["agent_thinking", "agent_completed", "tool_completed", "agent_handoff"])
+)
 def test_a_foreign_canary_is_found_at_any_place_and_its_path_leads_there(document, name):
     data = own(name, extra=document)
     [violation] = seen_by_alice(data)
@@ -419,7 +437,9 @@ def test_a_foreign_canary_is_found_at_any_place_and_its_path_leads_there(documen
 
 @given(documents_with(THEIRS.upper()))
 def test_also_in_capitals_and_in_a_frame_that_is_written_with_real_letters(document):
-    data = json.dumps({"type": "agent_thinking", "run_id": ALICES_RUN, "data": {"extra": document}}, ensure_ascii=False).encode()
+    data = json.dumps(
+        {"type": "agent_thinking", "run_id": ALICES_RUN, "data": {"extra": document}}, ensure_ascii=False
+    ).encode()
     [violation] = seen_by_alice(data)
     assert (violation.owner, violation.decode) == (user_name(19), "case")
     assert THEIRS.upper() in follow(violation.field, json.loads(data))

@@ -228,7 +228,8 @@ def test_an_event_without_a_key_cannot_be_told_from_its_repetition():
         [*HANDED_OVER[:-2], HANDED_OVER[-1], HANDED_OVER[-2]],
     ],
     ids=["thinking before started", "result before its call", "first chunks", "last chunks", "call before thinking",
-         "end before the last result", "end before a chunk", "end before thinking", "start last", "two starts", "end before the end inside"],
+         "end before the last result", "end before a chunk", "end before thinking", "start last", "two starts",
+         "end before the end inside"],
 )  # fmt: skip
 def test_an_event_in_a_wrong_place_is_out_of_order_and_nothing_else(history):
     assert judged(history) == ["out_of_order"]
@@ -360,8 +361,9 @@ def test_without_a_notice_it_is_from_the_other_agents_start_to_its_next_event():
 
 
 def test_the_longest_of_two_handoffs_counts():
-    history = [(START, 0), (THINK, 1), (handoff(), 10), (started("a"), 15), (thinking("a"), 16), (completed(agent="a"), 20),
-               (handoff(), 30), (started("b"), 60), (thinking("b"), 61), (completed(agent="b"), 70), (completed(), 80)]  # fmt: skip
+    there = [(handoff(), 10), (started("a"), 15), (thinking("a"), 16), (completed(agent="a"), 20)]
+    and_there = [(handoff(), 30), (started("b"), 60), (thinking("b"), 61), (completed(agent="b"), 70)]
+    history = [(START, 0), (THINK, 1), *there, *and_there, (completed(), 80)]
     check, _ = steps(history)
     assert (check.times.handoff_time_max_ns, check.counts.handoffs, check.conclude()) == (30 * MS, 2, [])
 

@@ -218,7 +218,9 @@ def test_a_table_of_another_version_is_left_out():
 @given(st.lists(st.sampled_from(["row", "flush", "deliver", "lose", "answer", "resend"]), max_size=60))
 def test_no_row_is_lost_or_counted_twice_on_any_line(tmp_path_factory, happenings):
     line: list[tuple[int, bytes]] = []
-    outbox = Outbox("w1", lambda number, body: line.append((number, body)), tmp_path_factory.getbasetemp() / "unused.jsonl")
+    outbox = Outbox(
+        "w1", lambda number, body: line.append((number, body)), tmp_path_factory.getbasetemp() / "unused.jsonl"
+    )
     inlet, answers, rows, added = Inlet(), [], [], 0
 
     def deliver():

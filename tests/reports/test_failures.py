@@ -1,4 +1,4 @@
-"""Where it broke, in every report: the groups, an example with its timeline, causes, and a query for the server's logs."""
+"""Where it broke, in every report: groups, an example with its timeline, causes, a query for the server's logs."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_the_line_keeps_its_cause_where_the_signature_is_long(material: Material
 def test_the_summary_tells_the_first_groups_and_their_queries(material: Materials) -> None:
     text = summary(material(**WRONG), [])
     assert text.index("### Where it broke") < text.index("Isolation:")
-    assert "| send | close 1011 before any event | 2 connections (8.69 % of all), 1 user |" in text
+    assert "| send | close 1011 before any event | 2 connections (8.33 % of all), 1 user |" in text
     assert "- *likely*: An exception in the handler at dispatch" in text
     assert text.count("```text") == failures.listed(material(**WRONG).verdict).__len__()
 
@@ -212,7 +212,7 @@ def test_which_groups_are_behind_a_failed_case(about: str, signature: str, stage
 
 def test_failures_on_the_terminal(material: Materials) -> None:
     text = groups(material(**WRONG), colour=False)
-    assert text.startswith("send: close 1011 before any event\n  2 connections (8.69 % of all), 1 user; first ")
+    assert text.startswith("send: close 1011 before any event\n  2 connections (8.33 % of all), 1 user; first ")
     assert "\n  likely    An exception in the handler at dispatch" in text
     assert text.count("\n  logs      trace_id=") == 5
     wrapped = [line for line in text.splitlines() if not line.startswith("  logs ")]

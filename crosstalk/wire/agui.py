@@ -1,0 +1,131 @@
+"""The `agui` dialect: AG-UI events over WebSocket; a thread is made over HTTP and has one socket, ready once open.
+
+The server chooses the ids of threads and runs: the thread's comes with the answer to `create`, the run's with
+RUN_STARTED.
+AG-UI opens and closes what it says (a message, a call, a step); the frames that only do so are no events here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Literal
+
+import orjson
+
+from crosstalk.wire.dialect import Call, Dialect, Place, Turn, malformed
+from crosstalk.wire.event import Event, Kind
+from crosstalk.wire.lifecycle import FIVE_EVENTS
+
+KINDS = {
+    "RUN_STARTED": Kind.STARTED,
+    "REASONING_MESSAGE_CONTENT": Kind.THINKING,
+    "THINKING_TEXT_MESSAGE_CONTENT": Kind.THINKING,
+    "TOOL_CALL_START": Kind.TOOL_EXECUTING,
+    "TOOL_CALL_ARGS": Kind.NOTICE,
+    "TOOL_CALL_RESULT": Kind.TOOL_COMPLETED,
+    "TEXT_MESSAGE_CONTENT": Kind.CHUNK,
+    "TEXT_MESSAGE_CHUNK": Kind.CHUNK,
+    "STEP_STARTED": Kind.NOTICE,
+    "STATE_SNAPSHOT": Kind.NOTICE,
+    "STATE_DELTA": Kind.NOTICE,
+    "MESSAGES_SNAPSHOT": Kind.NOTICE,
+    "ACTIVITY_SNAPSHOT": Kind.NOTICE,
+    "CUSTOM": Kind.NOTICE,
+    "RUN_FINISHED": Kind.COMPLETED,
+    "RUN_ERROR": Kind.ERROR,
+}
+HANDOFF = "hand-off to "
+
+
+class Agui(Dialect):
+    name = "agui"
+    socket_per: ClassVar[Literal["user", "thread", "run"]] = "thread"
+    ready_by: ClassVar[Literal["welcome", "upgrade"]] = "upgrade"
+    ids_from: ClassVar[Literal["client", "server"]] = "server"
+    lifecycle = FIVE_EVENTS
+
+    def decode(self, frame: bytes) -> Iterable[Event]:
+        try:
+            fields = orjson.loads(frame)
+        except orjson.JSONDecodeError as error:
+            return malformed(f"not JSON: {error}")
+        if not isinstance(fields, dict) or not isinstance(fields.get("type"), str):
+            return malformed("expected a JSON object with a type")
+        return [_event(fields)]
+
+    def create(self, turn: Turn) -> Call:
+        return Call("POST", "/agui/threads", {})
+
+    def created(self, answer: Mapping[str, Any]) -> Place:
+        return Place(thread_id=str(answer.get("threadId", "")), socket_path=str(answer.get("socket", "")))
+
+    def prompt(self, turn: Turn) -> str:
+        message = {"id": turn.message_id, "role": "user", "content": turn.text}
+        frame = {
+            "type": "RUN",
+            "threadId": turn.thread_id,
+            "messages": [message],
+            "context": [{"description": name, "value": value} for name, value in turn.context.items()],
+            "state": {},
+            "tools": [],
+            "forwardedProps": {"traceparent": turn.traceparent},
+        }
+        return orjson.dumps(frame).decode()
+
+    def opening(self, token: str) -> Iterable[str]:
+        return [orjson.dumps({"type": "authenticate", "token": token}).decode()] if token else []
+
+    def cancel(self, run_id: str) -> str:
+        return orjson.dumps({"type": "CANCEL", "runId": run_id}).decode()
+
+    def delete_thread(self, thread_id: str) -> Call:
+        return Call("DELETE", f"/agui/threads/{thread_id}")
+
+
+def _event(fields: dict[str, Any]) -> Event:
+    name = fields["type"]
+    kind = KINDS.get(name, Kind.OTHER)
+    agent = str(fields.get("stepName") or "")
+    if name == "STEP_STARTED" and agent.startswith(HANDOFF):
+        kind = Kind.HANDOFF
+    call_id = str(fields.get("toolCallId") or "")
+    return Event(
+        kind,
+        run_id=str(fields.get("runId") or ""),
+        thread_id=str(fields.get("threadId") or ""),
+        agent=agent.removeprefix(HANDOFF),
+        tool=str(fields.get("toolCallName") or ""),
+        call_id=call_id,
+        text=_text(kind, fields),
+        ok=not _failed(fields.get("content")) if kind is Kind.TOOL_COMPLETED else True,
+        key=_key(kind, fields, call_id),
+        code=str(fields.get("code") or ""),
+        name=name,
+    )
+
+
+def _text(kind: Kind, fields: dict[str, Any]) -> str:
+    if kind is Kind.COMPLETED:
+        result = fields.get("result")
+        return result if isinstance(result, str) else ""
+    return str(fields.get("delta") or fields.get("message") or "")
+
+
+def _failed(content: object) -> bool:
+    """A tool's result is text; by convention a JSON object with its status, or an error."""
+    try:
+        result = orjson.loads(content) if isinstance(content, str) else content
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(result, dict) and (result.get("status") == "error" or bool(result.get("error")))
+
+
+def _key(kind: Kind, fields: dict[str, Any], call_id: str) -> str:
+    """Calls and runs have ids; deltas of a message have none, and the same piece may rightly come twice."""
+    if kind in (Kind.TOOL_EXECUTING, Kind.TOOL_COMPLETED):
+        return f"{kind}:{call_id}"
+    if kind is Kind.STARTED:
+        return f"{kind}:{fields.get('runId')}"
+    if kind is Kind.THINKING:
+        return f"{kind}:{fields.get('messageId')}:{fields.get('delta')}"
+    return ""
