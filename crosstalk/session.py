@@ -150,7 +150,10 @@ class Session:
         """
         run, turn = self._person.prepare(prompt, thread, self._dialect, intended_ns=intended_ns, warm_up=warm_up)
         try:
-            return self._see_through(run, lambda: self._start_alone(run, turn, call))
+            self._see_through(run, lambda: self._start_alone(run, turn, call))
+            if run.check.ended:
+                self._ended.wait(LATE_WATCH_S)  # it is for the server to close, and what comes before that is late
+            return run
         finally:
             self.close()
 
@@ -414,7 +417,8 @@ class Session:
         self._progress.events_in += 1
         run = self._run_of(event) or self._learn(event)
         place = run.place if run else None
-        found = self._person.observer.inspect(frame, event, place, seen=run.seen if run else None)
+        seen_in = frame + b"\n" + event.text.encode() if self._dialect.encodes_text else frame
+        found = self._person.observer.inspect(seen_in, event, place, seen=run.seen if run else None)
         if run is None:
             self._notes.event(event, None, Step(), size_bytes=size, arrival=arrival)
         else:
@@ -452,14 +456,18 @@ class Session:
         """The run that an id of the server's belongs to: the one whose request it answers, if there is exactly one."""
         if self._dialect.ids_from != "server" or not event.run_id:
             return None
-        # a run that we cut before its first event is told its id all the same
-        waiting = [run for run in self._person.runs.values() if run.run_id.startswith("?")]
         known = event.run_id in self._exposures.server_ids
-        foreign_thread = event.thread_id and waiting and event.thread_id != waiting[0].thread.thread_id
-        if len(waiting) != 1 or known or foreign_thread:
+        waiting = [
+            run
+            for run in self._person.runs.values()
+            if run.run_id.startswith("?") and event.thread_id in ("", run.thread.thread_id)
+        ]
+        if known or not waiting:
             return None
-        self._person.learn(waiting[0], event.run_id)
-        return waiting[0]
+        # a run that ended before its id was told (cut, disconnected) is told it all the same, by what comes of it later
+        run = waiting[-1] if event.kind is Kind.STARTED else waiting[0]
+        self._person.learn(run, event.run_id)
+        return run
 
     def _connection_event(self, event: Event, frame: bytes, arrival: Arrival) -> None:
         found = self._person.observer.inspect(frame, event, None) if event.kind is not Kind.WELCOME else []

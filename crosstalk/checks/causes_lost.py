@@ -68,7 +68,7 @@ LOST: tuple[Cause, ...] = (
     Cause(
         "all_lost_at_once",
         "likely",
-        lambda g, w: _after_ready(g) and g.stage != "send" and (g.users_at_once >= 3) and (not _idle_cut(g, w)),
+        lambda g, w: _after_ready(g) and g.stage != "send" and (g.users_at_once >= 3),
         "Many users lost their connections at once: the process ended, was restarted, or a proxy dropped them all.",
         "Restarts, out-of-memory kills and deployments at that second; the proxy's reloads.",
     ),

@@ -142,8 +142,8 @@ class Observer:
         """
         foreign, own_seen = self._strangers(frame, place, seen)
         run_owner = None if place is not None else self._owner_of_id(event.run_id)
-        if run_owner is None and event.thread_id in self._exposures.server_ids:
-            run_owner = self._owner_of_id(event.thread_id)
+        if not isinstance(run_owner, Label) and self._told_to(event.thread_id) not in ("", self.subject):
+            run_owner = event.thread_id  # a thread that the server gave to someone else
         user_owner = self._owner_of_user(event.user_id)
         channel = 0 if whole_text else self._account_for(event, place, own_seen)
         if not foreign and not run_owner and not user_owner:
@@ -191,6 +191,13 @@ class Observer:
             return wire_id
         return None if label.owner == self.number and self._is_ours(label) else label
 
+    def _is_own_thread(self, wire_id: str) -> bool:
+        """Does the envelope name a thread of the observer's?"""
+        if not wire_id or self._exposures.server_ids.get(wire_id) == self.subject:
+            return bool(wire_id)
+        label = self._keyring.read(wire_id.rpartition("-")[2])
+        return label is not None and label.owner == self.number and self._is_ours(label)
+
     def _told_to(self, wire_id: str) -> str:
         """The other account that the server told this id to; "" when it told nobody here."""
         return self._exposures.server_ids.get(wire_id, "")
@@ -231,7 +238,7 @@ class Observer:
         user_owner: str | None,
     ) -> list[Violation]:
         content = [hit for hit in foreign if hit.label.site not in ID_SITES]
-        own_user = event.user_id != "" and user_owner is None
+        own_user = (event.user_id != "" and user_owner is None) or self._is_own_thread(event.thread_id)
         if user_owner and place is not None:
             return [self._user_label(event, channel or 3, user_owner)]
         if user_owner or (run_owner and not own_user):

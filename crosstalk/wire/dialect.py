@@ -71,6 +71,8 @@ class Dialect:
 
     # --- what is right ----------------------------------------------------------------------------------------------
     lifecycle: ClassVar[Lifecycle] = FIVE_EVENTS
+    #: True: texts are encoded in the frames (base64, say), so what `decode` gives as text is looked at too
+    encodes_text: ClassVar[bool] = False
     #: answers GET with 200 when the target is well; "": there is none
     health_path: ClassVar[str] = "/health"
 

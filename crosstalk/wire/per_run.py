@@ -34,6 +34,7 @@ class PerRun(Dialect):
     ready_by: ClassVar[Literal["welcome", "upgrade"]] = "upgrade"
     ids_from: ClassVar[Literal["client", "server"]] = "server"
     frames_name_runs = False
+    encodes_text = True
 
     def decode(self, frame: bytes) -> Iterable[Event]:
         try:

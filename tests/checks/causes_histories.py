@@ -228,8 +228,8 @@ HISTORIES: dict[str, tuple[History, dict[str, Any]]] = {
         {}),
     "socket_chosen_wrongly": (
         {"connections": [connection(n) for n in range(4)],
-         "violations": [violation(n, name="wrong_socket", channel=1, run="", observer=f"k3f{n:05}",
-                                  observer_connection=f"w1-c{n}", owner="k3f00003", site="run_id") for n in (0, 1)]},
+         "violations": [violation(n, name="wrong_socket", channel=1, run="", observer=f"k3f{n % 2:05}", site="run_id",
+                                  observer_connection=f"w1-c{n % 2}", owner=f"k3f{n:05}") for n in (2, 3, 4, 5)]},
         {}),
     "cache_without_user": (with_(leaked(0, site="context"), leaked(1, site="context")), {}),
     "state_shared_by_runs": (with_(leaked(0, site="prompt"), leaked(1, site="context")), {}),

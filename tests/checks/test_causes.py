@@ -1,4 +1,4 @@
-"""Where it broke: every failed run and connection in one group, with a stage, a signature, and what the record shows."""
+"""Where it broke: every failed run and connection in one group, with its stage, its signature, and what is shown."""
 
 from __future__ import annotations
 
@@ -192,6 +192,7 @@ def test_without_the_agent_timeout_nothing_is_said_of_it() -> None:
 def test_the_check_before_the_start_counts_only_where_it_went_wrong() -> None:
     good, bad = connection(0, purpose="preflight"), closed(1, 1011, purpose="preflight")
     assert groups(conns(good, connection(2))) == []
+    assert [one.share for one in groups(conns(good, connection(2), refused_upgrade(3, 404)))] == [0.5]
     [one] = groups(conns(bad))
     assert (one.count, one.share) == (1, 1.0)
 
@@ -259,6 +260,7 @@ def test_no_token_is_in_a_signature(before: str, after: str) -> None:
         ("no run 3f2b8c1e-77aa-4c1e-9d10-0123456789ab", "no run …"),
         ("nobody answers at 127.0.0.1:41877: refused", "nobody answers at 127.0.0.1:…: refused"),
         ("HTTP 404 instead of 101", "HTTP 404 instead of 101"),
+        ("login refused: password=hunter2", "login refused: password=[redacted]"),
         ("TOOL_EXECUTION_FAILED in authentication_service", "TOOL_EXECUTION_FAILED in authentication_service"),
     ],
 )

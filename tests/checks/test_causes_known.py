@@ -45,9 +45,12 @@ def test_a_cause_says_how_sure_it_is_and_what_to_do(cause: Any) -> None:
 
 
 def test_causes_are_bounded_and_the_surest_stands_first() -> None:
-    history, changes = HISTORIES["cascading_cancel"]
+    history, changes = HISTORIES["rate_limited"]
     [one] = where_it_broke(run_json(**changes), tables(history))
-    assert [cause.sure for cause in one.causes] == ["always", "likely"]
+    assert [(cause.sure, cause.name) for cause in one.causes] == [
+        ("always", "refused_in_words"),
+        ("likely", "rate_limited"),
+    ]
     group = Group("runs", "end", "agent error cancelled timeout quota", ())
     assert len(causes_of(group, whole_of(run_json(), {}))) <= CAUSES_MAX
 
@@ -61,3 +64,14 @@ def test_an_idle_cut_is_the_same_silence_each_time_and_sooner_than_the_agent_tim
 ) -> None:
     rows = [closed(n, 1000, after_s=s, events_in=3) for n, s in enumerate(silences)]
     assert ("idle_cut" in fired(conns(*rows))) is cut
+
+
+def test_users_who_fail_again_and_again_did_not_fail_at_once() -> None:
+    """Three users, five rounds a second apart: each round is together, and none of them is what happened to them."""
+    rounds = [
+        closed(n, 1006, after_s=2 + again, events_in=3, connection=f"w1-c{n}-{again}")
+        for again in range(5)
+        for n in range(3)
+    ]
+    assert "all_lost_at_once" not in fired(conns(*rounds))
+    assert "all_lost_at_once" in fired(conns(*rounds[:3]))

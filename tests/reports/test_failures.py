@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -23,6 +24,7 @@ from reports.material import Material
 from reports.summary import summary
 from reports.terminal import closing
 from reports.terminal_failures import groups
+from tests.checks.histories import columns, connection
 from tests.reports.records import make
 from tests.reports.rows import HOSTILE, JWT
 from tests.reports.rows_beside import BROKEN
@@ -76,6 +78,13 @@ def test_groups_that_cannot_be_made_leave_the_verdict_as_it_is(
     assert again["exit_code"] == made.verdict["exit_code"]
     text = sections_failures.where_it_broke(Material(made.folder, made.record, again, made.tally), {})
     assert "planted" in text
+
+
+def test_a_verdict_holds_fifty_groups_at_most() -> None:
+    rows = [connection(n, outcome="failed", stage="upgrade", error="x" * n, ready_ns=None) for n in range(1, 61)]
+    tables = {name: columns(name, rows if name == "connections" else []) for name in failures.TABLES}
+    record = SimpleNamespace(run={}, table=tables.__getitem__)
+    assert len(failures.failures_of(record)) == 50  # type: ignore[arg-type]
 
 
 # --- the page -------------------------------------------------------------------------------------------------------
@@ -162,6 +171,24 @@ def test_the_line_keeps_its_cause_where_the_signature_is_long(material: Material
     text = closing(changed, colour=False, shown_as="x")
     assert "… · 2 connections · likely: dispatch exception\n" in text
     assert text.endswith("report      x/report.html\n")
+
+
+def test_the_closing_summary_gives_way_at_the_limits_only(material: Materials) -> None:
+    """However much failed, each line of its own is there, and what is hidden is counted."""
+    made = material(**WRONG)
+    [bad] = [one for one in made.verdict["limits"] if one["name"] == "runs completed"]
+    full = {
+        "sentence": "a long sentence " * 40,
+        "limits": [bad] * 20,
+        "since": {"previous": "20250914-smoke", "fixed": [], "still": [], "new": [], "loosened": ["a", "b", "c"]},
+    }
+    lines = closing(Material(made.folder, made.record, made.verdict | full, made.tally), colour=False, shown_as="x")
+    heads = [line.split(" ")[0] for line in lines.splitlines()]
+    assert len(heads) <= 24
+    assert [head for head in heads if head in ("broke", "isolation", "events", "since", "report")] == [
+        "broke", "isolation", "events", "since", "report",
+    ]  # fmt: skip
+    assert f"and {20 - heads.count('FAIL')} more, in the report" in lines
 
 
 def test_the_summary_tells_the_first_groups_and_their_queries(material: Materials) -> None:
