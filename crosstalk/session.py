@@ -1,7 +1,7 @@
-"""One account's connection with its runs under check: where frames become events, and events become observations.
+"""One account's connection with its runs under check: what users and tools call, `open`, `ask` and `close`.
 
-In the way of the data: connection → dialect → checks → (record rows, milestones). A session makes no rule of its own;
-it knows in which order to ask. Users (and tools) call `open`, `ask`, `close`; the inbox calls `_take`.
+In the way of the data: connection → incoming (dialect → checks) → notes (record rows) and milestones. A session makes
+no rule of its own; it knows in which order to ask.
 """
 
 from __future__ import annotations
@@ -14,19 +14,17 @@ import orjson
 from gevent.event import Event as Flag
 
 from crosstalk.checks.isolation import Exposures
-from crosstalk.checks.run import Step
-from crosstalk.checks.violation import HARNESS, IDENTITY, Violation, delivery
+from crosstalk.checks.violation import delivery
 from crosstalk.clock import clock
-from crosstalk.connection import Arrival, ConnectFailed, Connection, Endpoint, HarnessError, Inbox, Lost
+from crosstalk.connection import ConnectFailed, Connection, Endpoint, Inbox
 from crosstalk.http import Answer
+from crosstalk.incoming import Incoming
 from crosstalk.live_run import LiveRun, Prompt, Thread
-from crosstalk.notes import Closing, Notes, Progress
+from crosstalk.notes import Notes
 from crosstalk.person import Person
 from crosstalk.terms import Counters, Sinks, Terms
 from crosstalk.wire.dialect import Call, Turn
-from crosstalk.wire.event import RUN_KINDS, Event, Kind
-from crosstalk.wire.redact import redact
-from crosstalk.wire.rfc6455 import Broken, Close, Message, Opcode
+from crosstalk.wire.event import Event, Kind
 
 #: makes an HTTP call of the dialect's; the second argument is the trace that it belongs to
 Caller = Callable[[Call, str], Answer]
@@ -74,26 +72,19 @@ class Session:
             terms=terms, sinks=sinks, counters=counters, account=person.name, user_class=person.user_class,
             connection=self.name, trace_id=self._trace_id, purpose=purpose,
         )  # fmt: skip
-        self._connection = Connection(self._endpoint(), inbox, self._take)
-        self._progress = Progress()
-        self._closing = Closing()
-        self._welcome = Flag()
-        self._ended = Flag()
-        self._acks: dict[str, Flag] = {}
-        self._ping_sent_ns: int | None = None
-        self._ponged = Flag()
-        self._rejection = ""
-        self._broken = False  # by an error of our own
+        self._incoming = Incoming(
+            dialect=terms.dialect, person=person, notes=self._notes, sinks=sinks, counters=counters,
+            exposures=exposures, on_lost=lambda: self._write("ready"),
+        )  # fmt: skip
+        self._connection = Connection(self._endpoint(), inbox, self._incoming.take)
         self._slowest_ns = 0
-        self._last_run: LiveRun | None = None  # what nameless frames belong to while no run is in progress
 
     # --- what users call --------------------------------------------------------------------------------------------
 
     @property
     def is_ready(self) -> bool:
-        return (
-            self._progress.ready_ns is not None and not self._ended.is_set() and self._progress.identity != "mismatch"
-        )
+        progress = self._incoming.progress
+        return progress.ready_ns is not None and not self._incoming.ended.is_set() and progress.identity != "mismatch"
 
     def go_to(self, path: str) -> None:
         """This session's socket is at another path than the dialect's usual one."""
@@ -110,27 +101,27 @@ class Session:
         try:
             self._connection.open()
         except ConnectFailed as failed:
-            self._progress.stage, self._progress.error, self._progress.http_status = (
+            self._incoming.progress.stage, self._incoming.progress.error, self._incoming.progress.http_status = (
                 failed.stage,
                 failed.reason,
                 failed.http_status,
             )
             self._fail(failed.stage, failed.reason)
-        self._progress.stage = "authenticate"
+        self._incoming.progress.stage = "authenticate"
         if self._dialect.ready_by == "upgrade":
-            self._set_ready(self._connection.times.upgraded_ns or clock.now_ns())
+            self._incoming.set_ready(self._connection.times.upgraded_ns or clock.now_ns())
             self._send_opening()
         else:
             self._send_opening()
             self._wait_for_welcome()
-        self._progress.stage = "open"
+        self._incoming.progress.stage = "open"
         self._prove_identity()
         for _ in range(1 if self._dialect.socket_per == "run" else 3):
             self.ping()
-        if self._dialect.ready_by == "upgrade" and self._closing.code in REFUSALS:
+        if self._dialect.ready_by == "upgrade" and self._incoming.closing.code in REFUSALS:
             # the upgrade came before the authentication: this socket was never ready
-            self._progress.ready_ns = None
-            code, reason = self._closing.code, self._closing.reason
+            self._incoming.progress.ready_ns = None
+            code, reason = self._incoming.closing.code, self._incoming.closing.reason
             self._fail("authenticate", f"close {code} {reason}".strip(), refused=True)
 
     def ask(self, prompt: Prompt, thread: Thread, *, intended_ns: int | None, warm_up: bool) -> LiveRun:
@@ -152,7 +143,9 @@ class Session:
         try:
             self._see_through(run, lambda: self._start_alone(run, turn, call))
             if run.check.ended:
-                self._ended.wait(LATE_WATCH_S)  # it is for the server to close, and what comes before that is late
+                self._incoming.ended.wait(
+                    LATE_WATCH_S
+                )  # it is for the server to close, and what comes before that is late
             return run
         finally:
             self.close()
@@ -180,7 +173,7 @@ class Session:
             run.keep_frame("out", "prompt", arrived_ns=run.sent_ns, received_ns=run.sent_ns, body=frame.encode())
             self._connection.send(frame)
         except OSError:
-            return "cut" if self._broken else "lost"
+            return "cut" if self._incoming.broken else "lost"
         return ""
 
     def _start_alone(self, run: LiveRun, turn: Turn, call: Caller) -> str:
@@ -209,16 +202,16 @@ class Session:
     def ping(self) -> bool:
         """One round trip on this socket; False when no answer came in time."""
         frame = self._dialect.ping(clock.now_ns() / 1e9)
-        self._ponged.clear()
+        self._incoming.ponged.clear()
         try:
             if frame is None:
-                self._ping_sent_ns = self._connection.ping(b"crosstalk")
+                self._incoming.ping_sent_ns = self._connection.ping(b"crosstalk")
             else:
-                self._ping_sent_ns = clock.now_ns()
+                self._incoming.ping_sent_ns = clock.now_ns()
                 self._connection.send(frame)
         except OSError:
             return False
-        return bool(self._ponged.wait(PROBE_TIMEOUT_S)) and not self._ended.is_set()
+        return bool(self._incoming.ponged.wait(PROBE_TIMEOUT_S)) and not self._incoming.ended.is_set()
 
     def keep(self, wanted_run: str, why: str) -> bool:
         """Put the frames of a run into the record, if they are still at hand."""
@@ -230,11 +223,11 @@ class Session:
 
     def close(self) -> None:
         """Say goodbye and write the connection's row."""
-        if not self._ended.is_set():
-            self._closing.by = self._closing.by or "us"
+        if not self._incoming.ended.is_set():
+            self._incoming.closing.by = self._incoming.closing.by or "us"
         self._connection.close()
         self._watch_over(final=True)
-        self._write("ready" if self._progress.ready_ns else "cut")
+        self._write("ready" if self._incoming.progress.ready_ns else "cut")
 
     # --- the way up -------------------------------------------------------------------------------------------------
 
@@ -258,18 +251,14 @@ class Session:
             pass  # its end is being delivered
 
     def _wait_for_welcome(self) -> None:
-        self._welcome.wait(self._terms.connect_timeout_s)
-        if self._rejection:
-            self._fail("authenticate", self._rejection, refused=True)
-        if self._progress.ready_ns is None:
-            code, reason = self._closing.code, self._closing.reason
+        self._incoming.welcome.wait(self._terms.connect_timeout_s)
+        if self._incoming.rejection:
+            self._fail("authenticate", self._incoming.rejection, refused=True)
+        if self._incoming.progress.ready_ns is None:
+            code, reason = self._incoming.closing.code, self._incoming.closing.reason
             came = f"close {code} {reason}".strip() if code else f"nothing within {self._terms.connect_timeout_s:g} s"
-            came = "an error of our own" if self._broken else came
+            came = "an error of our own" if self._incoming.broken else came
             self._fail("ready", f"expected a welcome, got {came}", refused=code == 1008)
-
-    def _set_ready(self, at_ns: int) -> None:
-        self._progress.ready_ns = at_ns
-        self._welcome.set()
 
     def _prove_identity(self) -> None:
         """Does the peer mean this person? The welcome may say so in part; the answer to a probe says it in full.
@@ -279,23 +268,23 @@ class Session:
         frames = [self._dialect.probe(f"probe-{n}-{self._trace_id[:8]}") for n in (1, 2)]
         answered = []
         for n, frame in enumerate(frames, 1):
-            if frame is None or self._ended.is_set():
+            if frame is None or self._incoming.ended.is_set():
                 break
-            self._acks[f"probe-{n}-{self._trace_id[:8]}"] = flag = Flag()
+            self._incoming.acks[f"probe-{n}-{self._trace_id[:8]}"] = flag = Flag()
             try:
                 self._connection.send(frame)
             except OSError:
                 break
-            if flag.wait(PROBE_TIMEOUT_S) and not self._ended.is_set():
+            if flag.wait(PROBE_TIMEOUT_S) and not self._incoming.ended.is_set():
                 answered.append(n)
                 break
-        if self._progress.identity == "mismatch":
+        if self._incoming.progress.identity == "mismatch":
             self._fail(
                 "ready",
-                f"the socket carries {self._progress.identity_seen!r}, not {self._person.name!r}",
+                f"the socket carries {self._incoming.progress.identity_seen!r}, not {self._person.name!r}",
                 wrong_identity=True,
             )
-        if answered == [2] and not self._acks[f"probe-1-{self._trace_id[:8]}"].is_set():
+        if answered == [2] and not self._incoming.acks[f"probe-1-{self._trace_id[:8]}"].is_set():
             came = (
                 f"the first frame after the welcome was lost; the same frame {PROBE_TIMEOUT_S:g} s later was answered"
             )
@@ -304,12 +293,12 @@ class Session:
             )
 
     def _fail(self, stage: str, reason: str, *, refused: bool = False, wrong_identity: bool = False) -> None:
-        self._progress.stage, self._progress.error = stage, reason
+        self._incoming.progress.stage, self._incoming.progress.error = stage, reason
         if self._connection.is_open:
-            self._closing.by = self._closing.by or "us"
+            self._incoming.closing.by = self._incoming.closing.by or "us"
             self._connection.close(timeout_s=0.5)
-        refused = refused or self._progress.http_status in (401, 403)
-        outcome = "ready" if wrong_identity else "refused" if refused else "cut" if self._broken else "failed"
+        refused = refused or self._incoming.progress.http_status in (401, 403)
+        outcome = "ready" if wrong_identity else "refused" if refused else "cut" if self._incoming.broken else "failed"
         self._write(outcome)
         raise NotReady(stage, reason, wrong_identity=wrong_identity)
 
@@ -319,7 +308,7 @@ class Session:
         """Wait for the run's end, and say what ended the wait."""
         if not run.done.wait(self._terms.agent_timeout_s):
             return "timeout" if self.ping() else "lost"
-        if self._broken:
+        if self._incoming.broken:
             return "cut"
         if run.refusal:
             return "refused"
@@ -339,7 +328,7 @@ class Session:
         run.decide(
             ended_by=ended_by,
             peer=self._connection.peer,
-            probe_time_min_ns=min(self._progress.pongs_ns, default=None),
+            probe_time_min_ns=min(self._incoming.progress.pongs_ns, default=None),
             nonce_required=self._terms.nonce_required,
         )
         if "not_real" in run.violated:
@@ -358,7 +347,7 @@ class Session:
         if run.outcome != "cut":
             time_ms = (end_ns - run.intended_ns) / 1e6
             self._sinks.milestone("RUN", run.prompt.family, time_ms, run.bytes_in, error)
-        self._last_run = run
+        self._incoming.last_run = run
         self._watch_over()
 
     def _read_whole_text(self, run: LiveRun) -> None:
@@ -388,186 +377,5 @@ class Session:
                 self._exposures.control(17, expected=1, seen=1)
             del runs[name]
 
-    # --- what the inbox calls ---------------------------------------------------------------------------------------
-
-    def _take(self, arrival: Arrival) -> None:
-        message = arrival.message
-        if isinstance(message, Message):
-            if message.opcode in (Opcode.TEXT, Opcode.BINARY):
-                self._frame(message.data, arrival)
-            elif message.opcode is Opcode.PONG:
-                self._pong(arrival)
-            return
-        if isinstance(message, HarnessError):
-            self._break_off(message, arrival)
-            return
-        self._end(message, arrival)
-
-    def _frame(self, data: bytes, arrival: Arrival) -> None:
-        whole: bytes = data
-        for event in self._dialect.decode(data):
-            if event.kind in RUN_KINDS:
-                self._run_event(event, whole, len(data), arrival)
-            else:
-                self._connection_event(event, whole, arrival)
-            whole = b""  # the entries of a batched frame share its bytes: looked at once
-
-    def _run_event(self, event: Event, frame: bytes, size: int, arrival: Arrival) -> None:
-        self._counters.received += 1
-        self._progress.events_in += 1
-        run = self._run_of(event) or self._learn(event)
-        place = run.place if run else None
-        seen_in = frame + b"\n" + event.text.encode() if self._dialect.encodes_text else frame
-        found = self._person.observer.inspect(seen_in, event, place, seen=run.seen if run else None)
-        if run is None:
-            self._notes.event(event, None, Step(), size_bytes=size, arrival=arrival)
-        else:
-            self._advance(run, event, frame, size, arrival)
-        for violation in found:
-            self._notes.violation(violation, run, frame, arrival)
-        self._counters.checked += 1
-
-    def _advance(self, run: LiveRun, event: Event, frame: bytes, size: int, arrival: Arrival) -> None:
-        before_end = not run.check.ended
-        step = run.check.advance(event, arrival.arrived_ns)
-        run.events += 1
-        run.bytes_in += size
-        run.accepted_ns = run.accepted_ns or arrival.arrived_ns
-        run.keep_frame("in", event.kind, arrived_ns=arrival.arrived_ns, received_ns=arrival.received_ns, body=frame)
-        self._notes.event(event, run, step, size_bytes=size, arrival=arrival)
-        if before_end and (event.kind is not Kind.CHUNK or run.check.counts.chunks == 1):
-            name = "first chunk" if event.kind is Kind.CHUNK else str(event.kind)
-            self._sinks.milestone("EVENT", name, (arrival.arrived_ns - run.sent_ns) / 1e6, size, "")
-        for violation in step.violations:
-            self._notes.violation(violation, run, frame, arrival)
-        run.moved.set()
-        if run.check.ended:
-            run.done.set()
-
-    def _run_of(self, event: Event) -> LiveRun | None:
-        runs = self._person.runs
-        run = runs.get(event.run_id)
-        if run is None and (not self._dialect.frames_name_runs or not event.run_id):
-            active = [candidate for candidate in runs.values() if not candidate.outcome]
-            run = active[0] if len(active) == 1 else self._last_run if not active else None
-        return run
-
-    def _learn(self, event: Event) -> LiveRun | None:
-        """The run that an id of the server's belongs to: the one whose request it answers, if there is exactly one."""
-        if self._dialect.ids_from != "server" or not event.run_id:
-            return None
-        known = event.run_id in self._exposures.server_ids
-        waiting = [
-            run
-            for run in self._person.runs.values()
-            if run.run_id.startswith("?") and event.thread_id in ("", run.thread.thread_id)
-        ]
-        if known or not waiting:
-            return None
-        # a run that ended before its id was told (cut, disconnected) is told it all the same, by what comes of it later
-        run = waiting[-1] if event.kind is Kind.STARTED else waiting[0]
-        self._person.learn(run, event.run_id)
-        return run
-
-    def _connection_event(self, event: Event, frame: bytes, arrival: Arrival) -> None:
-        found = self._person.observer.inspect(frame, event, None) if event.kind is not Kind.WELCOME else []
-        if event.kind is Kind.WELCOME:
-            self._name_seen(event.user_id, full=self._dialect.welcome_names_user == "full")
-            self._set_ready(arrival.arrived_ns)
-        elif event.kind is Kind.ACK:
-            self._name_seen(event.user_id, full=True)
-            found = [v for v in found if v.site != "user_id"]  # who this socket is, is judged as identity
-            for name, flag in self._acks.items():
-                if name.encode() in frame:
-                    flag.set()
-        elif event.kind is Kind.PONG:
-            self._pong(arrival)
-        elif event.kind is Kind.REJECTED:
-            self._rejection = f"{event.code} {event.text}".strip()
-            self._welcome.set()
-        elif event.kind is Kind.REFUSED:
-            self._refuse(event)
-        elif event.kind is Kind.MALFORMED:
-            self._malformed(event, frame, arrival)
-        for violation in found:
-            self._notes.violation(violation, None, frame, arrival)
-
-    def _name_seen(self, user_id: str, *, full: bool) -> None:
-        """Compare the name that the peer uses with the token's subject."""
-        if not user_id:
-            return
-        subject, shown = self._person.name, user_id.removesuffix("...")
-        right = subject == shown or (not full and subject.startswith(shown) and bool(shown))
-        if not right:
-            self._progress.identity, self._progress.identity_seen = "mismatch", user_id
-            came = f"a socket that carries {user_id}"
-            self._notes.violation(Violation(IDENTITY, "wrong_identity", expected=f"a socket of {subject}", came=came))
-        elif self._progress.identity in ("unknown", "prefix"):
-            self._progress.identity, self._progress.identity_seen = "full" if subject == user_id else "prefix", user_id
-
-    def _refuse(self, event: Event) -> None:
-        run = self._run_of(event)
-        if run is not None and not run.outcome:
-            run.refusal = f"{event.code} {event.text}".strip() or "refused"
-            run.done.set()
-
-    def _malformed(self, event: Event, frame: bytes, arrival: Arrival) -> None:
-        active = [run for run in self._person.runs.values() if not run.outcome]
-        run = active[0] if len(active) == 1 else None
-        if run is not None:
-            run.check.counts.malformed += 1
-            run.bytes_in += len(frame)
-        self._notes.violation(
-            delivery("malformed", expected="a frame that can be decoded", came=event.text), run, frame, arrival
-        )
-
-    def _pong(self, arrival: Arrival) -> None:
-        if self._ping_sent_ns is not None:
-            self._progress.pongs_ns.append(max(arrival.arrived_ns - self._ping_sent_ns, 0))
-            self._ping_sent_ns = None
-            self._ponged.set()
-
-    def _end(self, message: Close | Broken | Lost, arrival: Arrival) -> None:
-        closed_by = self._closing.by
-        if isinstance(message, Lost):
-            self._closing = Closing(1006, message.reason, closed_by or "transport", arrival.arrived_ns)
-        else:
-            self._closing = Closing(message.code, redact(message.reason), closed_by or "peer", arrival.arrived_ns)
-        if isinstance(message, Broken):
-            self._notes.violation(delivery("malformed", expected="frames that follow RFC 6455", came=message.reason))
-        for event in self._dialect.closed(self._closing.code or 1006) if isinstance(message, Close) else ():
-            self._run_event(event, b"", 0, arrival)
-        if self._dialect.socket_per == "run" and self._closing.by == "peer" and self._all_ended():
-            self._closing.by = "protocol"
-        if self._closing.code == 1011:
-            came = f"close 1011 {self._closing.reason}".strip()
-            self._notes.violation(delivery("close_1011", expected="a connection that stays open", came=came))
-        self._wake_all()
-        if closed_by != "us" and self._progress.ready_ns is not None:
-            self._write("ready")
-
-    def _break_off(self, message: HarnessError, arrival: Arrival) -> None:
-        """Our receive path failed: runs in progress are cut, so that what was missed is not held against the peer."""
-        self._broken = True
-        self._closing = Closing(None, "", "us", arrival.arrived_ns)
-        self._notes.violation(
-            Violation(HARNESS, "harness_error", expected="a working receive path", came=message.reason)
-        )
-        self._wake_all()
-        if self._progress.ready_ns is not None:
-            self._write("ready")
-
-    def _wake_all(self) -> None:
-        """The connection is over: nothing that waits for it shall wait any longer."""
-        self._ended.set()
-        for run in self._person.runs.values():
-            if not run.outcome:
-                run.done.set()
-        for flag in (self._welcome, self._ponged, *self._acks.values()):
-            flag.set()
-
-    def _all_ended(self) -> bool:
-        return all(run.check.ended or run.outcome for run in self._person.runs.values())
-
     def _write(self, outcome: str) -> None:
-        self._notes.connection(outcome, self._connection, self._progress, self._closing)
+        self._notes.connection(outcome, self._connection, self._incoming.progress, self._incoming.closing)

@@ -180,7 +180,9 @@ class Peer:
             length = int.from_bytes(self._exactly(2 if length == 126 else 8) or b"", "big")
         mask = self._exactly(4) or bytes(4)
         payload = self._exactly(length) or b""
-        return head[0] & 0x0F, bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
+        masks = (mask * (length // 4 + 1))[:length]
+        plain = int.from_bytes(payload, "big") ^ int.from_bytes(masks, "big")
+        return head[0] & 0x0F, plain.to_bytes(length, "big")
 
     def read_json(self) -> dict[str, Any]:
         read = self.read_frame()
@@ -199,7 +201,7 @@ class Peer:
         self.sock.close()
 
     def _exactly(self, size: int) -> bytes | None:
-        data = b""
+        data = bytearray()
         while len(data) < size:
             try:
                 piece = self.sock.recv(size - len(data))
@@ -208,7 +210,7 @@ class Peer:
             if not piece:
                 return None
             data += piece
-        return data
+        return bytes(data)
 
 
 @dataclass

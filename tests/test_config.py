@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import ssl
 import stat
@@ -232,6 +233,18 @@ def test_the_canary_secret_is_made_once_and_is_ours_alone(tmp_path):
     assert canary_secret(tmp_path / "other", {}) != first
     assert stat.S_IMODE((results / ".canary-secret").stat().st_mode) == 0o600
     assert [path.name for path in results.iterdir()] == [".canary-secret"]
+
+
+def test_of_two_load_tests_that_make_the_canary_secret_at_once_both_take_the_first(tmp_path, monkeypatch):
+    random_bytes = os.urandom
+
+    def the_other_is_faster(size):
+        (tmp_path / ".canary-secret").write_bytes(b"the other's secret")
+        return random_bytes(size)
+
+    monkeypatch.setattr(os, "urandom", the_other_is_faster)
+    assert canary_secret(tmp_path, {}) == b"the other's secret"
+    assert [path.name for path in tmp_path.iterdir()] == [".canary-secret"]
 
 
 def test_a_canary_secret_that_is_given_leaves_no_file(tmp_path):

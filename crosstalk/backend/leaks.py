@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Container, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from crosstalk.backend.events import Event
@@ -120,7 +120,7 @@ def _leak_content(event: Event, other: Seen) -> Event:
 
 
 def _leak_run_id(event: Event, other: Seen) -> Event:
-    return replace(event, run_id=other.run_id)
+    return event._replace(run_id=other.run_id)
 
 
 def _leak_after_end(event: Event, other: Seen) -> Event:
@@ -132,7 +132,7 @@ def _leak_handoff(event: Event, other: Seen) -> Event:
 
 
 def _with(event: Event, **changes: Any) -> Event:
-    return replace(event, data={**event.data, **changes})
+    return event._replace(data={**event.data, **changes})
 
 
 _REWRITES: Mapping[str, Callable[[Event, Seen], Event]] = {

@@ -123,10 +123,10 @@ def _shown(group: Group, whole: Whole) -> list[str]:
 def _who(group: Group, whole: Whole) -> list[str]:
     users = counted(len(group.users), "users")
     if group.stage in STAGES[: STAGES.index("send")]:
-        return [f"{users} of {len(whole.accounts):,}"] if whole.accounts else []
+        return [f"{users} of {len(whole.accounts):,}"] if len(whole.accounts) > 1 else []
     if whole.never_ok(group):
         others = sum(good for user, good in whole.runs_ok.items() if user not in group.users)
-        elsewhere = f"; {counted(others, 'runs')} of others ended well" if others else "; nor did any other"
+        elsewhere = f"; {counted(others, 'runs')} of others ended well" if others else "; nor did any other run"
         return [f"no run of {'this user' if len(group.users) == 1 else f'these {users}'} ended well{elsewhere}"]
     good = counted(whole.good_runs(group), "runs")
     return [f"{users} of {len(whole.accounts):,}, who also had {good} that ended well"]

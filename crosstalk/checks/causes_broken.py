@@ -44,7 +44,7 @@ class Broken:
     broke_ns: int | None = None
     outcome: str = ""
     code: int | None = None
-    said: str = ""  # error, close reason or refusal, as it came, without tokens
+    said: str = ""  # the peer's own words: close reason, refusal or error code; without tokens and ids
     transport: str = ""
     identity_seen: str = ""
     silence_ns: int | None = None
@@ -232,7 +232,7 @@ def _of_connection(row: Row, folded: tuple[str, ...], last_said: Mapping[str, in
         broke_ns=ended_ns if lost else None,
         outcome=str(row["outcome"]),
         code=row["close_code"] or row["http_status"],
-        said=groupable(str(row["close_reason"] or row["error"])),
+        said=groupable(str(row["close_reason"])),
         transport=str(row["transport"]),
         identity_seen=str(row["identity_seen"]),
         silence_ns=_silence(row, last_said) if lost else None,

@@ -117,6 +117,7 @@ class Whole:
     ready_by: Counter[str]  # transport → connections that became ready
     ready_accounts: frozenset[str]
     ready_at: tuple[int, ...]  # begin of connections that became ready, ascending
+    seen_elsewhere: frozenset[str]  # users of whom whole events arrived on other users' sockets
     forged_refused_first: bool  # a forged token was refused before one was accepted
     slope: float | None  # median time of a good run, last third over first third
     agent_timeout_s: float
@@ -174,6 +175,7 @@ def whole_of(run: Mapping[str, Any], tables: Mapping[str, Columns]) -> Whole:
         ready_at=tuple(
             sorted(int(row["begun_ns"]) for row in rows if row["outcome"] == "ready" and row["purpose"] != BAD_TOKEN)
         ),
+        seen_elsewhere=_seen_elsewhere(tables.get("violations", {})),
         forged_refused_first=_refused_first(forged),
         slope=_slope(runs, good),
         agent_timeout_s=float(timeouts.get("agent_timeout_s") or 0),
@@ -200,6 +202,12 @@ def _transports(rows: Iterable[Row]) -> Counter[str]:
 def _refused_first(forged: list[dict[str, Any]]) -> bool:
     outcomes = [row["outcome"] for row in sorted(forged, key=lambda row: row["begun_ns"])]
     return "ready" in outcomes and "refused" in outcomes[: outcomes.index("ready")]
+
+
+def _seen_elsewhere(violations: Columns) -> frozenset[str]:
+    if not violations:
+        return frozenset()
+    return frozenset(violations["owner"][violations["name"] == "wrong_socket"].tolist()) - {""}
 
 
 def _slope(runs: Columns, good: np.ndarray) -> float | None:

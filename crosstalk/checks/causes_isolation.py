@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crosstalk.checks.causes_group import Cause, Group, Whole
+from crosstalk.checks.causes_group import Cause, Group
 from crosstalk.checks.causes_rules import Row
 
 _LEAKS = ("wrong_socket", "foreign_content", "foreign_id", "unknown_run")
@@ -28,9 +28,10 @@ def _leaked(group: Group) -> list[Row]:
     return [row for row in group.violations if row["judgement"] == "isolation"]
 
 
-def _one_sees_all(group: Group) -> bool:
-    """One user receives what belongs to several."""
-    return len(group.users) == 1 and len({row["owner"] for row in _leaked(group)}) >= 2
+def _few_see_all(group: Group) -> bool:
+    """One user, or two, receive what belongs to several others."""
+    owners = {row["owner"] for row in _leaked(group)}
+    return len(group.users) <= 2 and len(owners - group.users) >= 2 * len(group.users)
 
 
 def _of_context_only(group: Group) -> bool:
@@ -42,24 +43,20 @@ def _usual(group: Group) -> bool:
     return not (_channel(group, 17) or _channel(group, 20) or _own(group))
 
 
-def _stranger(group: Group, _: Whole) -> bool:
-    return group.signature.endswith((", other_load_test", ", unverified"))
-
-
 ISOLATION: tuple[Cause, ...] = (
     Cause(
         "one_router_for_all",
         "likely",
-        lambda g, w: _leak(g, "wrong_socket") and _one_sees_all(g),
-        "One user's socket receives events of several others: one process-wide router or bridge that was built for the "
-        "first user serves everybody.",
+        lambda g, w: _leak(g, "wrong_socket") and _few_see_all(g),
+        "One socket, or two, receive events of several other users: one process-wide router or bridge that was built "
+        "for the first user serves everybody.",
         "Where the bridge from agent to socket is made: once a process, or once a user; handlers that are added and "
         "never dropped (memory and times grow with them).",
     ),
     Cause(
         "socket_chosen_wrongly",
         "likely",
-        lambda g, w: _leak(g, "wrong_socket") and (not _one_sees_all(g)),
+        lambda g, w: _leak(g, "wrong_socket") and (not _few_see_all(g)),
         "Whole events go to other users' sockets: the socket is looked up by something that is not the run's own user, "
         "or everybody is sent everything.",
         'The lookup from run to socket: process-wide "current user", a dictionary keyed by a thread or session id, a '
@@ -116,11 +113,17 @@ ISOLATION: tuple[Cause, ...] = (
     ),
     Cause(
         "another_load_test",
+        "likely",
+        lambda g, w: g.signature.endswith(", other_load_test"),
+        "What came was planted by another load test on the same target, now or before; it is not counted as a leak.",
+        "Who else tests this target now; what was deleted at the end of earlier load tests.",
+    ),
+    Cause(
+        "owner_not_known",
         "possible",
-        _stranger,
-        "What came is of nobody in this load test: another load test on the same target, or what an earlier one left "
-        "behind.",
-        "Who else tests this target now; what was deleted at the end of earlier load tests. It is not counted as a "
-        "leak.",
+        lambda g, w: g.signature.endswith(", unverified"),
+        "It cannot be told whose this is: garbled on its way, such as a reference with a piece lost, or of nobody in "
+        "this load test. It is not counted as a leak.",
+        "The frame in the evidence; whether the same runs lost pieces of their stream.",
     ),
 )

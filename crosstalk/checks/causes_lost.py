@@ -75,7 +75,7 @@ LOST: tuple[Cause, ...] = (
     Cause(
         "restart_or_scale_in",
         "likely",
-        lambda g, w: _after_ready(g) and g.has(*_RESTART),
+        lambda g, w: _after_ready(g) and g.has(*_RESTART) and not _idle_cut(g, w),
         "The server said that it goes away: a deployment, a restart, or an instance taken out.",
         "Deployments and scaling events at that time; whether sockets are drained first.",
     ),

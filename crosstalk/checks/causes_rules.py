@@ -60,15 +60,22 @@ def broken_rule(mine: tuple[Row, ...], stage: str) -> tuple[str, str]:
         return "late" if worst["channel"] == 17 else "stream", f"{name}, channel {worst['channel']}{scope}"
     if name == "missing":
         kinds = sorted({kind for one in mine if one["name"] == name for kind in _kinds(str(one["expected"]))})
-        return _STAGE_OF_KIND.get(kinds[0] if kinds else "", stage), f"missing {', '.join(kinds) or 'an event'}"
+        return _STAGE_OF_KIND.get(
+            kinds[0].split(" ")[0] if kinds else "", stage
+        ), f"missing {', '.join(kinds) or 'an event'}"
     if name == "not_real":
         return told_rule(str(worst["came"]).removeprefix("end: "), stage)
     return _STAGE_OF.get(name, stage), name.replace("_", " ")
 
 
 def _kinds(expected: str) -> set[str]:
-    """ "tool_completed for call 7, chunk 3" → {tool_completed, chunk}."""
-    return {word for part in expected.split(",") if (word := part.strip().split(" ")[0]) in _STAGE_OF_KIND}
+    """ "tool_completed for call 7, chunk 3" → what is missing, without numbers: one piece is not the whole stream."""
+    found = set()
+    for part in expected.split(","):
+        kind, _, rest = part.strip().partition(" ")
+        if kind in _STAGE_OF_KIND:
+            found.add("chunk in between" if kind == "chunk" and rest.isdigit() else kind)
+    return found
 
 
 def told_rule(what: str, stage: str) -> tuple[str, str]:

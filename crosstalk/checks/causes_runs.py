@@ -36,7 +36,15 @@ def _missing(group: Group, *kinds: str) -> bool:
     return named[:1] == ["missing"] and any(kind in named for kind in kinds)
 
 
+def _only_the_frame(group: Group, whole: Whole) -> bool:
+    """These users get the start and the end of their runs, and nothing of what the agent says; others get it all."""
+    others = any(user not in group.users for user in whole.runs_ok)
+    return _missing(group, "thinking") and _missing(group, "chunk") and whole.never_ok(group) and others
+
+
 def _nobody_has_it(group: Group, whole: Whole) -> bool:
+    if "in between" in group.signature:
+        return False
     return group.of == RUNS and not whole.runs_ok.total() and group.count >= 0.9 * whole.runs and group.count > 2
 
 
@@ -101,13 +109,26 @@ RUNS_BROKEN: tuple[Cause, ...] = (
         "Which socket or session manager is registered for these users; whether the run was executed all the same.",
     ),
     Cause(
-        "several_session_managers",
+        "seen_on_other_sockets",
+        "always",
+        lambda g, w: _silent(g) and g.users <= w.seen_elsewhere,
+        "Events of these very users arrived on other users' sockets.",
+        "The group that tells it (wrong_socket), and its causes: this is the other side of the same mistake.",
+    ),
+    Cause(
+        "session_left_behind",
         "possible",
         lambda g, w: _silent(g) and _reconnected(g, w),
-        "These users connected more than once: events may go to a session that is no longer, or one of several session "
-        "managers.",
-        "How many managers there are for one user, and which of them the agent's events use; what a reconnect "
-        "replaces.",
+        "These users connected more than once: their events may go to the session that a reconnect left behind.",
+        "Which session the agent's events use after a reconnect, and what the reconnect replaces.",
+    ),
+    Cause(
+        "several_session_managers",
+        "likely",
+        _only_the_frame,
+        "These users get the start and the end of their runs and nothing that the agent itself sends: it goes to "
+        "another session manager than the one that holds their socket.",
+        "How many managers there are for one user, and which of them the agent's bridge was given.",
     ),
     Cause(
         "first_event_lost_sometimes",

@@ -245,12 +245,14 @@ class Observer:
             told_to = self._told_to(run_owner) if isinstance(run_owner, str) else ""
             if isinstance(run_owner, str) and not told_to and user_owner is None:
                 return [self._unknown_run(frame, event)]
-            return [self._whole_event(event, channel or 1, run_owner, user_owner or told_to or None)]
+            return [self._whole_event(event, channel or 1, run_owner, user_owner, told_to)]
         found = [self._content(frame, event, channel or 2, hit, place) for hit in content]
         if run_owner and not content:
             if isinstance(run_owner, str):
                 told_to = self._told_to(run_owner)
-                return [self._told_id(event, channel or 3, told_to) if told_to else self._unknown_run(frame, event)]
+                if told_to:
+                    return [self._told_id(event, channel or 3, run_owner, told_to)]
+                return [self._unknown_run(frame, event)]
             return [self._id(event, channel or 3, run_owner, "run_id", event.run_id)]
         ids = [hit for hit in foreign if hit.label.site in ID_SITES and not content]
         found += [
@@ -260,11 +262,12 @@ class Observer:
         return found
 
     def _whole_event(
-        self, event: Event, channel: int, run_owner: Label | str | None, user_owner: str | None
+        self, event: Event, channel: int, run_owner: Label | str | None, user_owner: str | None, told_to: str
     ) -> Violation:
         label = run_owner if isinstance(run_owner, Label) else None
-        owner = user_owner or (self._name(label) if label else "")
-        known = label is not None or (user_owner is not None and self._roster.number_of(user_owner) is not None)
+        owner = user_owner or told_to or (self._name(label) if label else "")
+        known = label is not None or self._roster.number_of(owner) is not None
+        named_by = _field_of(event, run_owner) if label or not user_owner else "user_id"
         return Violation(
             ISOLATION,
             "wrong_socket",
@@ -275,8 +278,8 @@ class Observer:
             scope=self._scope(label) if label else ("cross_user" if known else "unverified"),
             owner=owner,
             owner_run=event.run_id if run_owner else "",
-            site="run_id" if label else "user_id",
-            field="run_id" if label else "user_id",
+            site=named_by,
+            field=named_by,
             decode="plain",
         )
 
@@ -331,20 +334,20 @@ class Observer:
             decode=_decode(hit) if hit else "plain",
         )
 
-    def _told_id(self, event: Event, channel: int, owner: str) -> Violation:
+    def _told_id(self, event: Event, channel: int, wire_id: str, owner: str) -> Violation:
         """One's own event under an id that the server chose for someone else."""
         return Violation(
             ISOLATION,
             "foreign_id",
             expected=f"ids of {self.subject}",
-            came=f"{event.run_id} of {owner}",
+            came=f"{wire_id} of {owner}",
             event_kind=str(event.kind),
             channel=channel,
             scope="cross_user",
             owner=owner,
-            owner_run=event.run_id,
-            site="run_id",
-            field="run_id",
+            owner_run=wire_id if wire_id == event.run_id else "",
+            site=_field_of(event, wire_id),
+            field=_field_of(event, wire_id),
             decode="plain",
         )
 
@@ -384,6 +387,11 @@ class Observer:
         if not self._is_ours(label) or label.site in (Site.THREAD, Site.PROFILE):
             return ""
         return run_id(self._keyring, owner=label.owner, ordinal=label.ordinal)
+
+
+def _field_of(event: Event, run_owner: Label | str | None) -> str:
+    """Which field of the envelope told whose an event is."""
+    return "thread_id" if run_owner == event.thread_id and run_owner != event.run_id else "run_id"
 
 
 def run_id(keyring: Keyring, *, owner: int, ordinal: int) -> str:

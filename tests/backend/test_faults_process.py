@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tests.backend.client import backend, mint
-from tests.backend.shapes import SHAPES, bearer, kinds, talk
+from tests.backend.shapes import SHAPES, bearer, kinds, streamed, talk
 from tests.backend.test_faults_shapes import closed_with, forged, paths
 
 USER = "user-0001"
@@ -37,19 +37,18 @@ def test_startup_slow():
             assert one.run("hello")[-1].kind == "completed"
 
 
-def test_cache_down(clean):
-    with backend("--fault", "cache_down", "--time-scale", "0.1") as process:
+def test_cache_down():
+    # A busy machine makes runs longer, never shorter: all of this run's time is its accept delay of 100 ms.
+    no_time = [f"--delay={kind}=fixed:0" for kind in ("thinking", "tool", "chunk", "complete", "handoff")]
+    with backend("--fault", "cache_down", "--delay=accept=fixed:100", *no_time) as process:
         status, body, _ = process.http("GET", "/health")
         assert (status, body["status"], body["parts"]["cache"]) == (200, "degraded", "degraded")
         for shape in SHAPES:
-            took_s = []
-            for one_process in (process, clean):
-                with talk(one_process, shape, USER) as one:
-                    started_s = time.monotonic()
-                    frames = one.run("long answer")
-                    took_s.append(time.monotonic() - started_s)
-                    assert frames[-1].text == "".join(frame.text for frame in frames if frame.kind == "chunk")
-            assert took_s[0] > 1.4 * took_s[1]
+            with talk(process, shape, USER) as one:
+                started_s = time.monotonic()
+                frames = one.run("look up")
+                assert time.monotonic() - started_s > 0.24
+                assert frames[-1].text == streamed(frames)
 
 
 def test_permissive_breaker():

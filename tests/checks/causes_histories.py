@@ -191,9 +191,13 @@ HISTORIES: dict[str, tuple[History, dict[str, Any]]] = {
     "refused_in_words": (runs_(refused(0, "EMPTY_MESSAGE expected text")), {}),
     "handler_not_registered": (runs_(*(timed_out(n, account=n) for n in range(3)), users=3), {}),
     "events_routed_past": (runs_(timed_out(0, account=0), run(1, account=1)), {}),
-    "several_session_managers": (
+    "seen_on_other_sockets": ({**runs_(timed_out(0, account=3), run(1, account=1)), "violations": [
+        violation(5, name="wrong_socket", channel=1, run="", observer="k3f00001", observer_connection="w1-c1",
+                  owner="k3f00003", site="run_id")]}, {}),
+    "session_left_behind": (
         {"connections": [connection(0), connection(7, account="k3f00000"), connection(1)],
          "runs": [run(0), run(1, account=1), timed_out(2)]}, {}),
+    "several_session_managers": (with_(broke(0, "missing", account=4, expected="thinking, chunk"), good=3), {}),
     "first_event_lost_sometimes": (runs_(timed_out(0), run(1)), {}),
     "model_hangs": (runs_(timed_out(0, last="thinking", stage="thinking")), {}),
     "tool_hangs": (runs_(timed_out(0, last="tool_executing", stage="tool")), {}),
@@ -208,7 +212,7 @@ HISTORIES: dict[str, tuple[History, dict[str, Any]]] = {
     "never_sent_by_this_build": (with_(*(missing(n, "thinking") for n in range(4))), {}),
     "tool_result_dropped": (with_(missing(0, "tool_completed for call 7"), good=3), {}),
     "event_dropped": (with_(missing(0, "thinking"), good=3), {}),
-    "chunk_dropped": (with_(missing(0, "chunk 3, chunk 4"), good=3), {}),
+    "chunk_dropped": (with_(*(missing(n, "chunk 3, chunk 4") for n in range(4))), {}),
     "tool_failure_hidden": (with_(broke(0, "tool_error_swallowed")), {}),
     "sent_twice": (with_(broke(0, "duplicate")), {}),
     "order_not_kept": (with_(broke(0, "out_of_order")), {}),
@@ -229,7 +233,7 @@ HISTORIES: dict[str, tuple[History, dict[str, Any]]] = {
     "socket_chosen_wrongly": (
         {"connections": [connection(n) for n in range(4)],
          "violations": [violation(n, name="wrong_socket", channel=1, run="", observer=f"k3f{n % 2:05}", site="run_id",
-                                  observer_connection=f"w1-c{n % 2}", owner=f"k3f{n:05}") for n in (2, 3, 4, 5)]},
+                                  observer_connection=f"w1-c{n % 2}", owner=f"k3f{2 + n // 2:05}") for n in range(4)]},
         {}),
     "cache_without_user": (with_(leaked(0, site="context"), leaked(1, site="context")), {}),
     "state_shared_by_runs": (with_(leaked(0, site="prompt"), leaked(1, site="context")), {}),
@@ -238,6 +242,7 @@ HISTORIES: dict[str, tuple[History, dict[str, Any]]] = {
     "side_channel_shared": (with_(leaked(0, channel=20)), {}),
     "memory_by_user": (with_(leaked(0, scope="cross_thread", owner="k3f00004")), {}),
     "another_load_test": (with_(leaked(0, scope="other_load_test")), {}),
+    "owner_not_known": (with_(leaked(0, scope="unverified")), {}),
 }  # fmt: skip
 
 #: causes that share a history with another: what one picture may mean twice, or a narrower cause beside a wider one
@@ -248,12 +253,13 @@ TOGETHER: dict[str, set[str]] = {
     "settings_missing": {"validator_refuses"},
     "other_greeting": {"no_welcome"},
     "target_ended": {"transport_died"},
-    "idle_cut": {"restart_or_scale_in"},
     "all_lost_at_once": {"transport_died"},
     "rate_limited": {"refused_in_words"},
     "id_used_before": {"refused_in_words"},
     "not_the_owner": {"refused_in_words"},
-    "several_session_managers": {"first_event_lost_sometimes"},
+    "seen_on_other_sockets": {"events_routed_past", "socket_chosen_wrongly"},
+    "session_left_behind": {"first_event_lost_sometimes"},
+    "several_session_managers": {"event_dropped", "chunk_dropped"},
     "part_degraded": {"tool_hangs"},
     "slows_down": {"task_died"},
     "cascading_cancel": {"agent_said_so"},

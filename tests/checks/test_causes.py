@@ -85,7 +85,7 @@ SIGNATURES: list[tuple[History, tuple[str, str, str]]] = [
      ("runs", "tool", "agent timeout: silence after tool_executing")),
     (runs_(refused(0, "RATE_LIMITED run ctlkaaaethaaaaaaaaabbkt7toj")), ("runs", "send", "refused: RATE_LIMITED")),
     (runs_(agent_error(0, "AGENT_FAILED")), ("runs", "end", "agent error AGENT_FAILED")),
-    (with_(missing(0, "tool_completed for call 7, chunk 2")), ("runs", "stream", "missing chunk, tool_completed")),
+    (with_(missing(0, "tool_completed, chunk 2")), ("runs", "stream", "missing chunk in between, tool_completed")),
     (with_(leaked(0)), ("runs", "stream", "foreign_content, channel 2")),
     (with_(leaked(0, channel=17, scope="cross_thread")), ("runs", "late", "foreign_content, channel 17, cross_thread")),
     (with_((run(0), delivery_violation(of=run(0), name="late"))), ("runs", "late", "late")),
@@ -165,7 +165,7 @@ def test_groups_of_the_very_same_users_are_told_of_each_other() -> None:
 
 def test_a_run_that_broke_a_rule_after_its_good_end_is_not_called_good() -> None:
     [one] = groups({"connections": [connection(0)], **with_((run(0), delivery_violation(of=run(0), name="late")))})
-    assert one.shown[0] == "no run of this user ended well; nor did any other"
+    assert one.shown[0] == "no run of this user ended well; nor did any other run"
 
 
 def test_groups_stand_by_size_and_carry_their_times() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -307,6 +308,75 @@ def test_ones_own_number_in_a_forged_canary_is_not_verified_either():
     forged = canary(owner=A, keys=keyring(secret=b"somebody else's secret"))
     [violation] = seen_by_alice(own(chunk=forged))
     assert violation.scope == "unverified"
+
+
+# --- ids that the server chooses ------------------------------------------------------------------------------------
+
+
+def told(run_to_alice="srv-1", run_to_bob="srv-2", thread_to_bob="thr-2") -> tuple[House, Observer]:
+    """Alice and Bob were each told a run of theirs, and Bob a thread."""
+    house = House()
+    observers = house.observer(A), house.observer(B)
+    assert observers[0].own_id(run_to_alice)
+    assert observers[1].own_id(run_to_bob)
+    assert observers[1].own_id(thread_to_bob)
+    return house, observers[0]
+
+
+def judged(observer: Observer, data: bytes, at: RunPlace | None = None) -> list[Violation]:
+    return observer.inspect(data, event_of(data), at)
+
+
+def test_an_id_belongs_to_the_first_that_it_was_told_to():
+    _, observer = told()
+    assert observer.own_id("srv-1")
+    assert not observer.own_id("srv-2")
+
+
+def test_an_id_that_was_told_to_oneself_is_ones_own():
+    _, observer = told()
+    assert judged(observer, frame("agent_thinking", run="srv-1")) == []
+
+
+def test_1_an_event_under_an_id_that_was_told_to_somebody_else():
+    _, observer = told()
+    [violation] = judged(observer, frame("agent_thinking", run="srv-2"))
+    assert what(violation) == ("wrong_socket", 1, "cross_user", BOB, "run_id", "run_id")
+    assert violation.owner_run == "srv-2"
+
+
+def test_3_ones_own_event_under_a_run_that_was_told_to_somebody_else():
+    _, observer = told()
+    [violation] = judged(observer, frame("agent_thinking", run="srv-2", user=ALICE))
+    assert what(violation) == ("foreign_id", 3, "cross_user", BOB, "run_id", "run_id")
+    assert "srv-2" in violation.came
+
+
+def test_3_ones_own_run_in_a_thread_that_was_told_to_somebody_else():
+    _, observer = told()
+    data = frame("agent_thinking", run="srv-1", user=ALICE, thread="thr-2")
+    [violation] = judged(observer, data, replace(HERE, run_id="srv-1"))
+    assert what(violation) == ("foreign_id", 3, "cross_user", BOB, "thread_id", "thread_id")
+    assert "thr-2" in violation.came
+
+
+def test_an_id_that_nobody_was_told_is_unknown():
+    _, observer = told()
+    assert names_of(judged(observer, frame("agent_thinking", run="srv-9"))) == ["unknown_run"]
+
+
+def names_of(violations: list[Violation]) -> list[str]:
+    return [violation.name for violation in violations]
+
+
+def test_a_handoff_that_names_nobody_is_controlled_by_ones_own_canary_in_it():
+    house = House()
+    observer = house.observer(A)
+    mine = observer.plant(ordinal=1, site=Site.PROMPT)
+    for context in (mine, "nothing"):
+        judged(observer, frame("agent_handoff", context=context), HERE)
+    channel = house.exposures.channels[20]
+    assert (channel.controls_expected, channel.controls_seen) == (2, 1)
 
 
 # --- three observers ------------------------------------------------------------------------------------------------

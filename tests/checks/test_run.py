@@ -330,10 +330,10 @@ def steps(history):
 
 
 def test_gaps_are_between_events_and_chunk_gaps_between_chunks():
-    history = [(START, 100), (THINK, 130), (chunk(0), 140), (notice(), 155), (chunk(1), 170), (completed(), 300)]
+    history = [(START, 100), (THINK, 130), (chunk(0), 140), (notice(), 270), (chunk(1), 285), (completed(), 300)]
     check, made = steps(history)
-    assert [step.gap_ns for step in made] == [None, 30 * MS, 10 * MS, 15 * MS, 15 * MS, 130 * MS]
-    assert [step.chunk_gap_ns for step in made] == [None, None, None, None, 30 * MS, None]
+    assert [step.gap_ns for step in made] == [None, 30 * MS, 10 * MS, 130 * MS, 15 * MS, 15 * MS]
+    assert [step.chunk_gap_ns for step in made] == [None, None, None, None, 145 * MS, None]
     assert check.times.stall_max_ns == 130 * MS
     assert (check.times.first_event_ns, check.times.end_ns) == (100 * MS, 300 * MS)
 

@@ -21,6 +21,7 @@ NEEDLE = "ctlkneedle"
         ({"data": {NEEDLE: 1}}, f"data.{NEEDLE}.{{key}}"),
         ({NEEDLE: {}}, f"{NEEDLE}.{{key}}"),
         ([["a", NEEDLE]], "[0][1]"),
+        ({"data": {"text": "x" * 10_000 + NEEDLE}}, "data.text"),
         (NEEDLE, ""),
         ({"first": NEEDLE, "second": NEEDLE}, "first"),
         ({"data": {"text": "nothing"}}, "(frame)"),

@@ -53,7 +53,30 @@ def test_a_batch_with_an_entry_that_is_no_event_keeps_the_others():
     assert [event.kind for event in decoded({"type": "event_batch", "events": ["?", {"type": "pong"}]})] == [Kind.PONG]
 
 
-@pytest.mark.parametrize(("name", "kind"), KINDS.items())
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("agent_started", "started"),
+        ("agent_thinking", "thinking"),
+        ("tool_executing", "tool_executing"),
+        ("tool_completed", "tool_completed"),
+        ("agent_response_chunk", "chunk"),
+        ("agent_handoff", "handoff"),
+        ("agent_completed", "completed"),
+        ("agent_error", "error"),
+        ("agent_death", "notice"),
+        ("partial_result", "notice"),
+        ("progress_update", "notice"),
+        ("agent_progress", "notice"),
+        ("thread_updated", "notice"),
+        ("connection_established", "welcome"),
+        ("ack", "ack"),
+        ("pong", "pong"),
+        ("heartbeat", "heartbeat"),
+        ("error_message", "refused"),
+        ("error", "refused"),
+    ],
+)
 def test_every_name_has_its_kind(name, kind):
     [event] = decoded({"type": name})
     assert (event.kind, event.name) == (kind, name)

@@ -1,0 +1,243 @@
+"""The receiving side of a session: frames become events, events become observations. The inbox calls `take`.
+
+Runs always, also while the session's user thinks: late, stray and foreign frames are seen. It makes no rule of its own;
+it knows whom to ask: the dialect, the observer (isolation), the run's check (delivery).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gevent.event import Event as Flag
+
+from crosstalk.checks.isolation import Exposures
+from crosstalk.checks.run import Step
+from crosstalk.checks.violation import HARNESS, IDENTITY, Violation, delivery
+from crosstalk.connection import Arrival, HarnessError, Lost
+from crosstalk.live_run import LiveRun
+from crosstalk.notes import Closing, Notes, Progress
+from crosstalk.person import Person
+from crosstalk.terms import Counters, Sinks
+from crosstalk.wire.dialect import Dialect
+from crosstalk.wire.event import RUN_KINDS, Event, Kind
+from crosstalk.wire.redact import redact
+from crosstalk.wire.rfc6455 import Broken, Close, Message, Opcode
+
+
+class Incoming:
+    """What has come in on one connection so far. Its flags are what the session's user waits for.
+
+    :param on_lost: called when a connection that was ready ended and it was not us who ended it.
+    """
+
+    def __init__(
+        self,
+        *,
+        dialect: Dialect,
+        person: Person,
+        notes: Notes,
+        sinks: Sinks,
+        counters: Counters,
+        exposures: Exposures,
+        on_lost: Callable[[], None],
+    ) -> None:
+        self._dialect = dialect
+        self._person = person
+        self._notes = notes
+        self._sinks = sinks
+        self._counters = counters
+        self._exposures = exposures
+        self._on_lost = on_lost
+        self.progress = Progress()
+        self.closing = Closing()
+        self.welcome = Flag()
+        self.ended = Flag()
+        self.acks: dict[str, Flag] = {}
+        self.ping_sent_ns: int | None = None
+        self.ponged = Flag()
+        self.rejection = ""
+        self.broken = False  # by an error of our own
+        self.last_run: LiveRun | None = None  # what nameless frames belong to while no run is in progress
+
+    def set_ready(self, at_ns: int) -> None:
+        self.progress.ready_ns = at_ns
+        self.welcome.set()
+
+    def take(self, arrival: Arrival) -> None:
+        message = arrival.message
+        if isinstance(message, Message):
+            if message.opcode in (Opcode.TEXT, Opcode.BINARY):
+                self._frame(message.data, arrival)
+            elif message.opcode is Opcode.PONG:
+                self._pong(arrival)
+            return
+        if isinstance(message, HarnessError):
+            self._break_off(message, arrival)
+            return
+        self._end(message, arrival)
+
+    def _frame(self, data: bytes, arrival: Arrival) -> None:
+        whole: bytes = data
+        for event in self._dialect.decode(data):
+            if event.kind in RUN_KINDS:
+                self._run_event(event, whole, len(data), arrival)
+            else:
+                self._connection_event(event, whole, arrival)
+            whole = b""  # the entries of a batched frame share its bytes: looked at once
+
+    def _run_event(self, event: Event, frame: bytes, size: int, arrival: Arrival) -> None:
+        self._counters.received += 1
+        self.progress.events_in += 1
+        run = self._run_of(event) or self._learn(event)
+        place = run.place if run else None
+        seen_in = frame + b"\n" + event.text.encode() if self._dialect.encodes_text else frame
+        found = self._person.observer.inspect(seen_in, event, place, seen=run.seen if run else None)
+        if run is None:
+            self._notes.event(event, None, Step(), size_bytes=size, arrival=arrival)
+        else:
+            self._advance(run, event, frame, size, arrival)
+        for violation in found:
+            self._notes.violation(violation, run, frame, arrival)
+        self._counters.checked += 1
+
+    def _advance(self, run: LiveRun, event: Event, frame: bytes, size: int, arrival: Arrival) -> None:
+        before_end = not run.check.ended
+        step = run.check.advance(event, arrival.arrived_ns)
+        run.events += 1
+        run.bytes_in += size
+        run.accepted_ns = run.accepted_ns or arrival.arrived_ns
+        run.keep_frame("in", event.kind, arrived_ns=arrival.arrived_ns, received_ns=arrival.received_ns, body=frame)
+        self._notes.event(event, run, step, size_bytes=size, arrival=arrival)
+        if before_end and (event.kind is not Kind.CHUNK or run.check.counts.chunks == 1):
+            name = "first chunk" if event.kind is Kind.CHUNK else str(event.kind)
+            self._sinks.milestone("EVENT", name, (arrival.arrived_ns - run.sent_ns) / 1e6, size, "")
+        for violation in step.violations:
+            self._notes.violation(violation, run, frame, arrival)
+        run.moved.set()
+        if run.check.ended:
+            run.done.set()
+
+    def _run_of(self, event: Event) -> LiveRun | None:
+        runs = self._person.runs
+        run = runs.get(event.run_id)
+        if run is None and (not self._dialect.frames_name_runs or not event.run_id):
+            active = [candidate for candidate in runs.values() if not candidate.outcome]
+            run = active[0] if len(active) == 1 else self.last_run if not active else None
+        return run
+
+    def _learn(self, event: Event) -> LiveRun | None:
+        """The run that an id of the server's belongs to: the one whose request it answers, if there is exactly one."""
+        if self._dialect.ids_from != "server" or not event.run_id:
+            return None
+        known = event.run_id in self._exposures.server_ids
+        waiting = [
+            run
+            for run in self._person.runs.values()
+            if run.run_id.startswith("?") and event.thread_id in ("", run.thread.thread_id)
+        ]
+        if known or not waiting:
+            return None
+        # a run that ended before its id was told (cut, disconnected) is told it all the same, by what comes of it later
+        run = waiting[-1] if event.kind is Kind.STARTED else waiting[0]
+        self._person.learn(run, event.run_id)
+        return run
+
+    def _connection_event(self, event: Event, frame: bytes, arrival: Arrival) -> None:
+        found = self._person.observer.inspect(frame, event, None) if event.kind is not Kind.WELCOME else []
+        if event.kind is Kind.WELCOME:
+            self._name_seen(event.user_id, full=self._dialect.welcome_names_user == "full")
+            self.set_ready(arrival.arrived_ns)
+        elif event.kind is Kind.ACK:
+            self._name_seen(event.user_id, full=True)
+            found = [v for v in found if v.site != "user_id"]  # who this socket is, is judged as identity
+            for name, flag in self.acks.items():
+                if name.encode() in frame:
+                    flag.set()
+        elif event.kind is Kind.PONG:
+            self._pong(arrival)
+        elif event.kind is Kind.REJECTED:
+            self.rejection = f"{event.code} {event.text}".strip()
+            self.welcome.set()
+        elif event.kind is Kind.REFUSED:
+            self._refuse(event)
+        elif event.kind is Kind.MALFORMED:
+            self._malformed(event, frame, arrival)
+        for violation in found:
+            self._notes.violation(violation, None, frame, arrival)
+
+    def _name_seen(self, user_id: str, *, full: bool) -> None:
+        """Compare the name that the peer uses with the token's subject."""
+        if not user_id:
+            return
+        subject, shown = self._person.name, user_id.removesuffix("...")
+        right = subject == shown or (not full and subject.startswith(shown) and bool(shown))
+        if not right:
+            self.progress.identity, self.progress.identity_seen = "mismatch", user_id
+            came = f"a socket that carries {user_id}"
+            self._notes.violation(Violation(IDENTITY, "wrong_identity", expected=f"a socket of {subject}", came=came))
+        elif self.progress.identity in ("unknown", "prefix"):
+            self.progress.identity, self.progress.identity_seen = "full" if subject == user_id else "prefix", user_id
+
+    def _refuse(self, event: Event) -> None:
+        run = self._run_of(event)
+        if run is not None and not run.outcome:
+            run.refusal = f"{event.code} {event.text}".strip() or "refused"
+            run.done.set()
+
+    def _malformed(self, event: Event, frame: bytes, arrival: Arrival) -> None:
+        active = [run for run in self._person.runs.values() if not run.outcome]
+        run = active[0] if len(active) == 1 else None
+        if run is not None:
+            run.check.counts.malformed += 1
+            run.bytes_in += len(frame)
+        self._notes.violation(
+            delivery("malformed", expected="a frame that can be decoded", came=event.text), run, frame, arrival
+        )
+
+    def _pong(self, arrival: Arrival) -> None:
+        if self.ping_sent_ns is not None:
+            self.progress.pongs_ns.append(max(arrival.arrived_ns - self.ping_sent_ns, 0))
+            self.ping_sent_ns = None
+            self.ponged.set()
+
+    def _end(self, message: Close | Broken | Lost, arrival: Arrival) -> None:
+        closed_by = self.closing.by
+        if isinstance(message, Lost):
+            self.closing = Closing(1006, message.reason, closed_by or "transport", arrival.arrived_ns)
+        else:
+            self.closing = Closing(message.code, redact(message.reason), closed_by or "peer", arrival.arrived_ns)
+        if isinstance(message, Broken):
+            self._notes.violation(delivery("malformed", expected="frames that follow RFC 6455", came=message.reason))
+        for event in self._dialect.closed(self.closing.code or 1006) if isinstance(message, Close) else ():
+            self._run_event(event, b"", 0, arrival)
+        if self._dialect.socket_per == "run" and self.closing.by == "peer" and self._all_ended():
+            self.closing.by = "protocol"
+        if self.closing.code == 1011:
+            came = f"close 1011 {self.closing.reason}".strip()
+            self._notes.violation(delivery("close_1011", expected="a connection that stays open", came=came))
+        self._wake_all()
+        if closed_by != "us" and self.progress.ready_ns is not None:
+            self._on_lost()
+
+    def _break_off(self, message: HarnessError, arrival: Arrival) -> None:
+        """Our receive path failed: runs in progress are cut, so that what was missed is not held against the peer."""
+        self.broken = True
+        self.closing = Closing(None, "", "us", arrival.arrived_ns)
+        self._notes.violation(
+            Violation(HARNESS, "harness_error", expected="a working receive path", came=message.reason)
+        )
+        self._wake_all()
+        if self.progress.ready_ns is not None:
+            self._on_lost()
+
+    def _wake_all(self) -> None:
+        """The connection is over: nothing that waits for it shall wait any longer."""
+        self.ended.set()
+        for run in self._person.runs.values():
+            if not run.outcome:
+                run.done.set()
+        for flag in (self.welcome, self.ponged, *self.acks.values()):
+            flag.set()
+
+    def _all_ended(self) -> bool:
+        return all(run.check.ended or run.outcome for run in self._person.runs.values())
