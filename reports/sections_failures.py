@@ -120,7 +120,7 @@ def _causes(one: Failure) -> list[Html]:
 
 
 def _example(one: Failure) -> list[tuple[object, object]]:
-    took = numbers.seconds(int(one["example_until_ns"]) - int(one["example_from_ns"]))
+    took = numbers.from_ns(int(one["example_until_ns"]) - int(one["example_from_ns"]))
     pairs = [
         ("user", one["example_user"]),
         ("run", element("code", one["example_run"]) if one["example_run"] else ""),
@@ -166,7 +166,8 @@ def _steps(one: Failure, material: Material, row: int | None) -> list[tuple[obje
 def _end(connections: dict[str, Any], at: int) -> str:
     code, by = connections["close_code"][at], connections["closed_by"][at]
     how = "ended" if code == MISSING else f"close {code}"
-    return f"{how}, by {({'us': 'us', 'peer': 'the peer'}).get(by, 'the transport')}" if by else how
+    who = {"us": "us", "peer": "the peer", "protocol": "the peer, as its run had ended", "transport": "the transport"}
+    return f"{how}, by {who.get(by, by)}" if by else how
 
 
 def _rest(groups: list[Failure], material: Material) -> Html:

@@ -58,9 +58,14 @@ def sources() -> dict[str, ast.Module]:
     return {module_of(file): ast.parse(file.read_text(encoding="utf-8"), str(file)) for file in files}
 
 
+@cache
+def nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(tree))
+
+
 def imports_of(tree: ast.AST, package: str = "", *, module_level: bool = False) -> Iterator[str]:
     """Names of imported modules, `from x import y` as "x.y". `module_level`: only what runs on import."""
-    for node in _on_import(tree) if module_level else ast.walk(tree):
+    for node in _on_import(tree) if module_level else nodes(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -192,7 +197,7 @@ def test_pure_rooms_open_no_file_ask_no_clock_and_print_nothing():
     found = [
         f"{name} calls {ast.unparse(node.func)}"
         for name, tree in modules("crosstalk.wire", "crosstalk.checks").items()
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.Call) and calls.search(ast.unparse(node.func))
     ]
     assert found == []
@@ -273,9 +278,9 @@ def uses(module: str, rooms: dict[str, ast.Module] | None = None) -> dict[str, s
         if not imported:
             continue
         used = {one.removeprefix(module + ".") for one in imported if one != module}
-        called = {alias.asname or alias.name for node in ast.walk(tree) if isinstance(node, ast.Import)
+        called = {alias.asname or alias.name for node in nodes(tree) if isinstance(node, ast.Import)
                   for alias in node.names if alias.name == module}  # fmt: skip
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             if isinstance(node, ast.Attribute) and ast.unparse(node.value) in called:
                 used.add(node.attr)
         found[name] = used
@@ -292,7 +297,7 @@ def test_nobody_asks_the_calendar_for_now():
     found = [
         f"{name}: {ast.unparse(node)}"
         for name, tree in judges().items()
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.Call) and re.search(r"\bdate(time)?\.(now|utcnow|today)$", ast.unparse(node.func))
     ]
     assert found == []
@@ -326,7 +331,7 @@ def test_settings_are_read_by_config():
     found = {
         name
         for name, tree in judges().items()
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.Call) and _opens_a_file(node) and not within(name, *others)
     }
     assert found == {"crosstalk.config"}

@@ -105,6 +105,11 @@ def test_a_bad_token_that_is_refused_and_a_connection_that_we_cut_are_no_failure
     assert groups(runs_(run(0, outcome="cut", signature="stopped by the load test"))) == []
 
 
+def test_a_socket_that_ends_with_its_run_is_no_failure() -> None:
+    """Some protocols have a socket a run: the server closes it at the end, and the record says `protocol`."""
+    assert groups({"connections": [closed(0, 1000, closed_by="protocol", events_in=9)], "runs": [run(0)]}) == []
+
+
 def test_a_leak_in_a_run_that_we_cut_is_a_leak_all_the_same() -> None:
     row, said = leaked(0)
     [one] = groups(with_((row | dict(outcome="cut", signature="stopped by the load test"), said)))
