@@ -8,10 +8,12 @@ accounts file.
 
 from __future__ import annotations
 
+import secrets
 import uuid
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import jwt
 from gevent.event import Event as Flag
@@ -19,17 +21,16 @@ from gevent.event import Event as Flag
 from crosstalk.checks.canary import tag
 from crosstalk.checks.isolation import Roster
 from crosstalk.clock import clock
-from crosstalk.config import Account, ConfigError
+from crosstalk.credentials import Account
+from crosstalk.environments import TokenRules
+from crosstalk.files import ConfigError
 
 LEASE_SIZE = 10
 NUMBERS = 100_000
 #: the number whose account the readiness check uses
 PREFLIGHT_NUMBER = NUMBERS - 1
-ISSUER = "netra-auth-service"
-AUDIENCE = "netra-platform"
 #: a token is renewed when less than this is left of its life
 RENEW_BEFORE_S = 60
-MINTED_LIFE_S = 900
 
 
 def roster(load_test: int, accounts: tuple[Account, ...]) -> Roster:
@@ -100,36 +101,61 @@ class Purse:
 
 @dataclass(frozen=True, slots=True)
 class Mint:
-    """Makes access tokens with the environment's secret."""
+    """Makes access tokens: signs them with the environment's secret, or its private key, by its rules."""
 
-    secret: str = field(repr=False)
+    key: str = field(repr=False)
     environment: str
+    rules: TokenRules = field(default_factory=TokenRules)
 
-    def token(self, subject: str, *, life_s: int = MINTED_LIFE_S) -> str:
+    def token(self, subject: str) -> str:
         now_s = clock.now_ns() // 1_000_000_000
         claims = {
             "sub": subject,
             "iat": now_s,
-            "exp": now_s + life_s,
-            "iss": ISSUER,
-            "aud": AUDIENCE,
+            "exp": now_s + self.rules.life_s,
+            "iss": self.rules.issuer,
+            "aud": self.rules.audience,
             "jti": uuid.uuid4().hex,
             "env": self.environment,
             "token_type": "access",
             "email": f"{subject}@crosstalk.test",
             "permissions": [],
         }
-        return jwt.encode(claims, self.secret, algorithm="HS256")
+        return jwt.encode(claims, self.key, algorithm=self.rules.algorithm)
 
 
-def forged(subject: str, environment: str) -> str:
-    """A token with every claim right and a signature that is not: it must be refused."""
-    return Mint("a secret that is not the target's " + uuid.uuid4().hex, environment).token(subject)
+def forged(token: str) -> str:
+    """The same token with a signature that is not: every claim is right, and still it must be refused.
+
+    Of a token that is no JWT, as many other signs.
+    """
+    signed, dot, signature = token.rpartition(".")
+    if dot:
+        size = len(jwt.utils.base64url_decode(signature)) if _is_base64(signature) else 0
+        return f"{signed}.{jwt.utils.base64url_encode(secrets.token_bytes(size or 32)).decode()}"
+    return secrets.token_hex(max(16, len(token)))[: max(16, len(token))]
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    """What a token says, unverified; nothing for one that is no JWT."""
+    try:
+        claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
+        return claims
+    except (jwt.PyJWTError, ValueError):
+        return {}
 
 
 def expires_at_s(token: str) -> float:
     """`exp` of a token, unverified; infinity for a token that is no JWT or has none."""
     try:
-        return float(jwt.decode(token, options={"verify_signature": False}).get("exp", "inf"))
-    except (jwt.PyJWTError, TypeError, ValueError):  # no JWT, or one whose `exp` is no number
+        return float(claims_of(token).get("exp", "inf"))
+    except (TypeError, ValueError):  # an `exp` that is no number
         return float("inf")
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        jwt.utils.base64url_decode(text)
+    except ValueError:
+        return False
+    return True

@@ -1,86 +1,63 @@
-"""The only reader of settings and files: options, environment variables, TOML, accounts → one frozen `Settings`.
+"""The only reader of settings: options, environment variables and the files that they name → one frozen `Settings`.
 
 Everything that can be wrong with them is a `ConfigError`: one line that says what was expected, what came, what to do.
+The parts: environments.py, prompts.py, credentials.py, hosts.py and, for all of them, files.py.
 """
 
 from __future__ import annotations
 
-import csv
-import importlib
-import importlib.util
-import io
 import os
 import random
-import ssl
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
-import orjson
-
-from crosstalk.live_run import Prompt
+from crosstalk.credentials import (
+    PROXY_CREDENTIALS,
+    Account,
+    canary_secret,
+    load_accounts,
+    named_values,
+    pairs_of,
+    require_secret,
+    secret_names,
+    signing_key,
+    token_secret,
+)
+from crosstalk.environments import Environment, TokenRules, ceiling, load_environment, with_options
+from crosstalk.files import ConfigError, find, load_object, read_text, scenario_folder
+from crosstalk.hosts import (
+    Addresses,
+    Route,
+    addresses,
+    check_files,
+    check_host,
+    http_url,
+    name_of,
+    socket_url,
+    tls_context,
+)
 from crosstalk.options import DIALECTS
+from crosstalk.prompts import Prompts, load_prompts
+from crosstalk.proxy import parse_proxy
 from crosstalk.wire.dialect import Dialect
-from crosstalk.wire.event import RUN_KINDS
 
-#: where files are looked for when an option names none: the folder of the scenario, then ./scenarios
-SCENARIOS = Path("scenarios")
+__all__ = [
+    "Account", "Addresses", "ConfigError", "Environment", "Prompts", "Route", "Settings", "TokenRules", "addresses",
+    "canary_secret", "check_host", "check_target", "http_url", "load_accounts", "load_dialect", "load_prompts",
+    "load_settings", "name_of", "require_secret", "secret_names", "signing_key", "socket_url", "tls_context",
+    "token_secret",
+]  # fmt: skip
 
-
-class ConfigError(Exception):
-    """A setting cannot be used. The text is for the person at the keyboard."""
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """A table of environments.toml. Times in seconds."""
-
-    name: str
-    hosts: tuple[str, ...]
-    connect_timeout_s: float
-    agent_timeout_s: float
-    receive_timeout_s: float
-    cold_start_s: float = 0.0
-
-    @property
-    def run_timeout_s(self) -> float:
-        """How long a run may take before it is given up."""
-        return self.agent_timeout_s + self.cold_start_s
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Credentials of a simulated person. Exactly one of `token` and `password` where they come from a file."""
-
-    name: str
-    email: str = ""
-    password: str = field(default="", repr=False)
-    token: str = field(default="", repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Prompts:
-    """What users say: families with weights."""
-
-    families: Mapping[str, tuple[Prompt, ...]]
-    weights: Mapping[str, float]
-
-    def choose(self, rng: random.Random) -> Prompt:
-        names = list(self.families)
-        [name] = rng.choices(names, [self.weights[name] for name in names])
-        return rng.choice(self.families[name])
-
-    def expectations(self) -> dict[str, list[str]]:
-        return {name: sorted(prompts[0].expects) for name, prompts in self.families.items()}
+#: makes the token of the account with this name
+TokenFunction = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a load test was told. Secrets are not in here."""
+    """What a load test was told. Secrets show in no `repr` of it."""
 
     environment: Environment
     dialect: Dialect
@@ -90,8 +67,9 @@ class Settings:
     limits_text: str
     limits_source: str
     accounts: tuple[Account, ...]  # empty: accounts are minted
-    headers: Mapping[str, str] = field(repr=False)
-    ca_file: str
+    headers: Mapping[str, str] = field(repr=False)  # cookies and origin among them
+    route: Route
+    token_function: TokenFunction | None
     think_time_s: float
     results: Path
     keep_results: int
@@ -106,28 +84,44 @@ class Settings:
     faults: str
     host_agreed: str
 
+    @property
+    def target(self) -> str:
+        """The host to drive; "" is the reference backend."""
+        return self.environment.places.host
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What everybody should know who reads a result made with these settings."""
+        if not self.route.insecure:
+            return ()
+        return ("INSECURE: no certificate was verified (--insecure): whoever answered may not be the target",)
+
 
 def load_settings(options: Any, environ: Mapping[str, str] = os.environ) -> Settings:
     """Read everything that the options name.
 
     :raises ConfigError:
     """
-    folder = _scenario_folder(options)
-    environment = _environment(options.environment, folder)
-    limits_file = Path(options.limits) if options.limits else _find(f"limits/{environment.name}.toml", folder)
+    folder = scenario_folder(options)
+    table, file = load_environment(options.environment, folder)
+    environment = with_options(table, options)
+    limits_file = Path(options.limits) if options.limits else find(f"limits/{environment.name}.toml", folder)
     if not options.limits and not limits_file.exists():
-        limits_file = _find("limits/staging.toml", folder)  # an environment of one's own has the limits of staging
+        limits_file = find("limits/staging.toml", folder)  # an environment of one's own has the limits of staging
+    function = load_token_function(environment.token.function)
+    prompts_file = Path(options.prompts) if options.prompts else find("prompts.toml", folder)
     return Settings(
         environment=environment,
         dialect=load_dialect(options.dialect),
         dialect_name=options.dialect,
         transport=options.auth,
-        prompts=load_prompts(Path(options.prompts) if options.prompts else _find("prompts.toml", folder)),
-        limits_text=_read(limits_file, "--limits"),
+        prompts=load_prompts(prompts_file),
+        limits_text=read_text(limits_file, "--limits"),
         limits_source=limits_file.name,
-        accounts=load_accounts(Path(options.accounts)) if options.accounts else (),
-        headers=_headers(options.header, environ),
-        ca_file=_authority(options.ca),
+        accounts=_accounts(options.accounts, function),
+        headers=_headers(environment, options, file, environ),
+        route=_route(environment, environ),
+        token_function=function,
         think_time_s=options.think_time,
         results=Path(options.results),
         keep_results=options.keep_results,
@@ -136,7 +130,9 @@ def load_settings(options: Any, environ: Mapping[str, str] = os.environ) -> Sett
         seed=options.seed or random.SystemRandom().randrange(1, 2**31),
         fail_fast=options.fail_fast,
         until_judged_s=options.until_judged,
-        max_runs=options.max_runs,
+        max_runs=ceiling(
+            options.max_runs, environment.max_runs, option="--max-runs", key="max_runs", environment=environment.name
+        ),
         max_connections=options.max_connections,
         revision=options.revision,
         faults=options.faults,
@@ -144,104 +140,28 @@ def load_settings(options: Any, environ: Mapping[str, str] = os.environ) -> Sett
     )
 
 
-def token_secret(environment: str, environ: Mapping[str, str] = os.environ) -> str | None:
-    """The secret that signs tokens here: JWT_SECRET_<ENVIRONMENT>, JWT_SECRET_KEY, JWT_SECRET, in this order."""
-    return next((environ[name] for name in secret_names(environment) if environ.get(name)), None)
+def check_target(settings: Settings, target: str, users: int, environ: Mapping[str, str] = os.environ) -> None:
+    """Before anything is sent: may `users` users go to `target`, and is there what they need to get in?
 
-
-def require_secret(environment: str, environ: Mapping[str, str] = os.environ) -> str:
-    """:raises ConfigError: there is no secret to sign tokens with."""
-    secret = token_secret(environment, environ)
-    if secret is None:
-        first, second, third = secret_names(environment)
-        raise ConfigError(
-            f"no secret to sign tokens with: set {first} (or {second}, {third}) to the target's, "
-            "or name accounts of its own with --accounts FILE"
-        )
-    return secret
-
-
-def secret_names(environment: str) -> tuple[str, str, str]:
-    return (f"JWT_SECRET_{environment.upper().replace('-', '_')}", "JWT_SECRET_KEY", "JWT_SECRET")
-
-
-def canary_secret(results: Path, environ: Mapping[str, str] = os.environ) -> bytes:
-    """What canaries are derived from: CROSSTALK_CANARY_SECRET, or a file that is made once in `results`."""
-    if given := environ.get("CROSSTALK_CANARY_SECRET"):
-        if len(given) < 16:
-            raise ConfigError("CROSSTALK_CANARY_SECRET needs at least 16 characters")
-        return given.encode()
-    path = results / ".canary-secret"
-    try:
-        results.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            _make_secret(path)
-        secret = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            f"results folder {results} cannot be written: {error.strerror}; name another with --results"
-        ) from None
-    if len(secret) < 16:
-        raise ConfigError(f"{path}: expected a secret of at least 16 bytes, got {len(secret)}; remove it")
-    return secret
-
-
-def _make_secret(path: Path) -> None:
-    """Appears whole or not at all, and only once: another load test may make it in this very moment."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(os.urandom(32).hex().encode())
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        pass
-    finally:
-        os.unlink(temporary)
-
-
-def socket_url(host: str, dialect: Dialect) -> str:
-    """`http(s)://…` or `ws(s)://…` → the socket's URL; a path in the host wins over the dialect's.
-
+    :param target: "" for the reference backend.
     :raises ConfigError:
     """
-    try:
-        parts = urlsplit(host if "//" in host else f"http://{host}")
-        scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}.get(parts.scheme)
-        usable = scheme is not None and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # brackets that do not close, a port that is no number
-        usable = False
-    if not usable:
-        raise ConfigError(f"--host {host!r}: expected ws://, wss://, http:// or https:// and a host name")
-    path = parts.path if parts.path not in ("", "/") else dialect.socket_path
-    return urlunsplit((scheme or "", parts.netloc, path, parts.query, ""))
-
-
-def http_url(host: str) -> str:
-    """The same host for HTTP, without a path."""
-    parts = urlsplit(host if "//" in host else f"http://{host}")
-    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
-    return urlunsplit((scheme, parts.netloc, "", "", ""))
-
-
-def check_host(host: str, environment: Environment, agreed: str) -> None:
-    """Production is not hit by a typing mistake: a host that it does not list needs `--yes HOST`.
-
-    :raises ConfigError:
-    """
-    name = urlsplit(host if "//" in host else f"http://{host}").hostname or ""
-    if environment.name == "production" and name not in environment.hosts and name != agreed:
-        raise ConfigError(
-            f"{name} is not listed under [production] hosts in environments.toml; if you mean it, say --yes {name}"
-        )
-
-
-def tls_context(ca_file: str) -> ssl.SSLContext:
-    """:raises ConfigError:"""
-    try:
-        return ssl.create_default_context(cafile=ca_file or None)
-    except ssl.SSLError as error:
-        raise ConfigError(f"--ca {ca_file}: expected certificates in PEM: {error.reason}") from None
+    ceiling(
+        users,
+        settings.environment.max_users,
+        option="--users",
+        key="max_users",
+        environment=settings.environment.name,
+    )
+    if not target:
+        return
+    found = addresses(settings.environment.places, target, settings.dialect)
+    for url in (found.socket, found.rest, found.auth):
+        check_host(url, settings.environment, settings.host_agreed)
+    if not settings.accounts and settings.token_function is None:
+        signing_key(settings.environment.name, settings.environment.token, environ)
+    if settings.faults:
+        raise ConfigError("--faults is for the reference backend; leave --host out to use it")
 
 
 def load_dialect(name: str) -> Dialect:
@@ -255,154 +175,68 @@ def load_dialect(name: str) -> Dialect:
         close = get_close_matches(name, DIALECTS, 1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise ConfigError(f"--dialect {name}: expected {', '.join(DIALECTS)}, path/file.py:Class or module:Class{hint}")
-    try:
-        module = (
-            _module_of_file(Path(module_name)) if module_name.endswith(".py") else importlib.import_module(module_name)
-        )
-    except (ImportError, OSError, SyntaxError) as error:
-        raise ConfigError(f"--dialect {name}: cannot import {module_name}: {error}") from None
-    except Exception as error:  # whatever the file does when it is imported
-        raise ConfigError(f"--dialect {name}: cannot import {module_name}: {type(error).__name__}: {error}") from None
-    found = getattr(module, class_name, None)
-    if found is None:
-        raise ConfigError(f"--dialect {name}: {module_name} has no class {class_name}")
+    found = load_object(module_name, class_name, said_by=f"--dialect {name}", kind="class")
     if not (isinstance(found, type) and issubclass(found, Dialect)):
         raise ConfigError(f"--dialect {name}: {class_name} is not a subclass of crosstalk.wire.dialect.Dialect")
     return found()
 
 
-def load_prompts(path: Path) -> Prompts:
-    """:raises ConfigError:"""
-    tables = _toml(path, "--prompts")
-    known = {*map(str, RUN_KINDS), "tool_failed"}
-    families, weights = {}, {}
-    for name, table in tables.items():
-        where = f"{path}: [{name}]"
-        texts = table.get("texts") if isinstance(table, dict) else None
-        if not (isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts)):
-            raise ConfigError(f'{where}: expected texts = ["…", …] with at least one prompt')
-        if unknown := table.keys() - {"texts", "expects", "weight", "reference"}:
-            raise ConfigError(
-                f"{where}: unknown key {sorted(unknown)[0]!r}; known are texts, expects, weight, reference"
-            )
-        expects = tuple(table.get("expects", ()))
-        if wrong := [kind for kind in expects if kind not in known]:
-            raise ConfigError(f"{where}: expects {wrong[0]!r}, which is no event; known are {', '.join(sorted(known))}")
-        reference = table.get("reference", "prompt")
-        if reference not in ("prompt", "context"):
-            raise ConfigError(f'{where}: reference = {reference!r}; expected "prompt" or "context"')
-        weight = table.get("weight", 1)
-        if not isinstance(weight, int | float) or not weight >= 0:
-            raise ConfigError(f"{where}: weight = {weight!r}; expected a number, 0 or more")
-        families[name] = tuple(Prompt(name, text, expects, reference) for text in texts)
-        weights[name] = float(weight)
-    if not sum(weights.values()):
-        raise ConfigError(f'{path}: no prompts; expected a table a family, each with texts = ["…"]')
-    return Prompts(families, weights)
-
-
-def load_accounts(path: Path) -> tuple[Account, ...]:
-    """Accounts of a CSV (with a header line) or JSON file (a list of objects).
-
-    Each has user_id and token, or email and password.
+def load_token_function(name: str) -> TokenFunction | None:
+    """`path/file.py:function` or `module:function`; None where none is named.
 
     :raises ConfigError:
     """
-    text = _read(path, "--accounts")
-    try:
-        entries = orjson.loads(text) if text.lstrip().startswith("[") else list(csv.DictReader(io.StringIO(text)))
-    except orjson.JSONDecodeError as error:
-        raise ConfigError(f"{path}: not readable as JSON: {error}") from None
-    accounts = []
-    for number, entry in enumerate(entries, 1):
-        values = entry if isinstance(entry, dict) else {}
-        known = {key: str(values.get(key) or "") for key in ("user_id", "email", "password", "token")}
-        name = known["user_id"] or known["email"].partition("@")[0]
-        if not name or not (known["token"] or (known["email"] and known["password"])):
-            raise ConfigError(f"{path}: entry {number}: expected user_id and token, or email and password")
-        accounts.append(Account(name, known["email"], known["password"], known["token"]))
-    if len({account.name for account in accounts}) != len(accounts):
-        raise ConfigError(f"{path}: an account stands there twice; each simulated user needs one of its own")
-    if not accounts:
-        raise ConfigError(f"{path}: no accounts; expected a header line and one line an account")
-    return tuple(accounts)
+    if not name:
+        return None
+    said_by = f"token_function {name}"
+    module_name, colon, function_name = name.rpartition(":")
+    if not (colon and module_name):
+        raise ConfigError(f"{said_by}: expected path/file.py:function or module:function")
+    found = load_object(module_name, function_name, said_by=said_by, kind="function")
+    if not callable(found):
+        raise ConfigError(f"{said_by}: {function_name} is no function")
+
+    def token_of(account: str) -> str:
+        try:
+            token = found(account)
+        except Exception as error:  # whatever it does: it is not ours
+            raise ConfigError(f"{said_by}: {type(error).__name__} for account {account}: {error}") from None
+        if not (isinstance(token, str) and token):
+            raise ConfigError(f"{said_by}: expected a token, a text, got {type(token).__name__} for account {account}")
+        return token
+
+    return token_of
 
 
-def _environment(name: str, folder: Path) -> Environment:
-    tables = _toml(_find("environments.toml", folder), "environments.toml")
-    if name not in tables:
-        close = get_close_matches(name, tables, 1)
-        hint = f"; did you mean {close[0]}?" if close else f"; add a table [{name}] for an environment of your own"
-        raise ConfigError(f"--environment {name}: environments.toml has {', '.join(tables)}{hint}")
-    if not isinstance(tables[name], dict):
-        raise ConfigError(f"environments.toml: expected a table [{name}], got {name} = {tables[name]!r}")
-    table = dict(tables[name])
-    hosts = tuple(table.pop("hosts", ()))
-    try:
-        environment = Environment(name=name, hosts=hosts, **{key: float(value) for key, value in table.items()})
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"environments.toml: [{name}]: {error}".replace("Environment.__init__() ", "")) from None
-    if environment.receive_timeout_s <= environment.agent_timeout_s:
-        raise ConfigError(
-            f"environments.toml: [{name}]: receive_timeout_s {environment.receive_timeout_s:g} must exceed "
-            f"agent_timeout_s {environment.agent_timeout_s:g}: else every slow run looks like a dead socket"
-        )
-    return environment
+def _accounts(path: str, function: TokenFunction | None) -> tuple[Account, ...]:
+    return load_accounts(Path(path), names_suffice=function is not None) if path else ()
 
 
-def _headers(pairs: list[str], environ: Mapping[str, str]) -> dict[str, str]:
-    headers = {}
-    for pair in pairs:
-        name, equals, variable = pair.partition("=")
-        if not equals or not name or not variable:
-            raise ConfigError(f"--header {pair!r}: expected NAME=ENVVAR, the environment variable that holds the value")
-        if variable not in environ:
-            raise ConfigError(f"--header {name}: the environment variable {variable} is not set")
-        headers[name] = environ[variable]
+def _headers(environment: Environment, options: Any, file: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """What every request and every upgrade carries. Options go before the table."""
+    table = f"{file.name}: [{environment.name}]"
+    headers = named_values(environment.headers, f"{table} headers:", environ)
+    headers |= named_values(pairs_of(options.header, "--header"), "--header", environ)
+    cookies = named_values(environment.cookies, f"{table} cookies:", environ)
+    cookies |= named_values(pairs_of(options.cookie, "--cookie"), "--cookie", environ)
+    if cookies:
+        headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies.items())
+    if environment.places.origin:
+        headers["Origin"] = environment.places.origin
+    for name, value in headers.items():
+        if "\r" in value or "\n" in value:
+            raise ConfigError(f"header or cookie {name}: its value has a line break, which no header can carry")
     return headers
 
 
-def _scenario_folder(options: Any) -> Path:
-    """The folder of the first locustfile: a project of one's own keeps its prompts and limits there."""
-    first = str(getattr(options, "locustfile", "") or "").split(",")[0]
-    return Path(first).resolve().parent if first.endswith(".py") else Path.cwd()
-
-
-def _find(name: str, folder: Path) -> Path:
-    for candidate in (folder / name, folder / SCENARIOS / name, SCENARIOS / name):
-        if candidate.exists():
-            return candidate
-    return SCENARIOS / name
-
-
-def _authority(path: str) -> str:
-    if path and not Path(path).is_file():
-        raise ConfigError(f"--ca {path}: no such file")
-    if path:
-        tls_context(path)
-    return path
-
-
-def _read(path: Path, option: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{option} {path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{option} {path}: expected a text file in UTF-8") from None
-
-
-def _toml(path: Path, option: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(_read(path, option))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not readable as TOML: {error}") from None
-
-
-def _module_of_file(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None or not path.exists():
-        raise ImportError(f"no such file: {path}")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def _route(environment: Environment, environ: Mapping[str, str]) -> Route:
+    passage = environment.passage
+    route = Route(
+        ca_file=passage.ca_file,
+        client_certificate=passage.client_certificate,
+        client_key=passage.client_key,
+        insecure=passage.insecure,
+        proxy=parse_proxy(passage.http_proxy, environ.get(PROXY_CREDENTIALS, "")),
+    )
+    check_files(route)
+    return route

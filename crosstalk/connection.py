@@ -24,6 +24,7 @@ import websocket._handshake
 from gevent.event import Event as Flag
 
 from crosstalk.clock import clock
+from crosstalk.proxy import Proxy, ProxyRefused, tunnel
 from crosstalk.stream import Read, Stream, connect
 from crosstalk.wire.rfc6455 import Broken, Close, FrameReader, Message, Opcode, Received
 
@@ -76,6 +77,7 @@ class Endpoint:
     subprotocols: tuple[str, ...] = ()
     tls: ssl.SSLContext | None = None
     timeout_s: float = 10.0
+    proxy: Proxy | None = None
 
 
 @dataclass(slots=True)
@@ -176,12 +178,7 @@ class Connection:
         host = parts.hostname or ""
         port = parts.port or (443 if parts.scheme == "wss" else 80)
         deadline_ns = self.times.begun_ns + int(self.endpoint.timeout_s * 1e9)
-        try:
-            self._stream = stream = connect(host, port, self.endpoint.timeout_s)
-        except (stdlib_socket.gaierror, UnicodeError) as error:  # UnicodeError: it cannot even be asked for
-            raise ConnectFailed("resolve", f"{host} does not resolve: {_words(error)}") from None
-        except OSError as error:
-            raise ConnectFailed("connect", f"nobody answers at {host}:{port}: {_words(error)}") from None
+        self._stream = stream = self._connect(host, port)
         if parts.scheme == "wss":
             self._start_tls(stream, host)
         self.times.connected_ns = clock.now_ns()
@@ -287,6 +284,25 @@ class Connection:
         self._inbox.put(self, [Arrival(message, now_ns, now_ns, False)])
 
     # --- the rest ---------------------------------------------------------------------------------------------------
+
+    def _connect(self, host: str, port: int) -> Stream:
+        """A TCP connection to the target, or through a tunnel of the proxy."""
+        proxy, timeout_s = self.endpoint.proxy, self.endpoint.timeout_s
+        first, its_port, what = (proxy.host, proxy.port, "the proxy ") if proxy else (host, port, "")
+        try:
+            stream = connect(first, its_port, timeout_s)
+        except (stdlib_socket.gaierror, UnicodeError) as error:  # UnicodeError: it cannot even be asked for
+            raise ConnectFailed("resolve", f"{what}{first} does not resolve: {_words(error)}") from None
+        except OSError as error:
+            raise ConnectFailed("connect", f"nobody answers at {what}{first}:{its_port}: {_words(error)}") from None
+        if proxy is not None:
+            try:
+                tunnel(stream, proxy, host, port, timeout_s)
+            except OSError as error:
+                stream.close()
+                where = "" if isinstance(error, ProxyRefused) else f"the proxy {proxy.address}: "
+                raise ConnectFailed("connect", f"{where}{_words(error)}") from None
+        return stream
 
     def _start_tls(self, stream: Stream, host: str) -> None:
         context = self.endpoint.tls or ssl.create_default_context()

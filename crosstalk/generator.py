@@ -6,8 +6,9 @@ A local runner is a worker and its own master at once. Users reach it as `enviro
 from __future__ import annotations
 
 import random
+import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gevent
@@ -18,10 +19,10 @@ from crosstalk.accounts import RENEW_BEFORE_S, Mint, Purse, expires_at_s, forged
 from crosstalk.checks.canary import Keyring
 from crosstalk.checks.isolation import Exposures, Observer
 from crosstalk.clock import clock
-from crosstalk.config import Settings, http_url, require_secret, socket_url, tls_context
+from crosstalk.config import Account, ConfigError, Settings, addresses, signing_key, tls_context
 from crosstalk.connection import Inbox
 from crosstalk.health import Health
-from crosstalk.http import Answer, HttpClient
+from crosstalk.http import Answer, HttpClient, text_at
 from crosstalk.live_run import Thread
 from crosstalk.person import Person
 from crosstalk.record.batch import Outbox, row
@@ -78,12 +79,10 @@ class Generator:
         self.outbox = Outbox(worker, send, settings.results / f"spill-{begin.load_test}-{worker}.jsonl")
         self.counters = Counters()
         self.exposures = Exposures()
-        self.http = HttpClient(
-            http_url(begin.target),
-            headers=settings.headers,
-            ca_file=settings.ca_file,
-            rng=random.Random(f"{begin.seed} http {worker}"),
-        )
+        self.addresses = addresses(settings.environment.places, begin.target, settings.dialect)
+        rng = random.Random(f"{begin.seed} http {worker}")
+        self.http = HttpClient(self.addresses.rest, headers=settings.headers, route=settings.route, rng=rng)
+        self._auth = HttpClient(self.addresses.auth, headers=settings.headers, route=settings.route, rng=rng)
         self._fire_request = fire_request
         self._inbox = Inbox()
         self._keyring = Keyring(begin.canary_secret, begin.load_test)
@@ -98,15 +97,16 @@ class Generator:
         self._places = BoundedSemaphore(settings.max_connections) if settings.max_connections else None
         self._terms = Terms(
             dialect=settings.dialect,
-            socket_url=socket_url(begin.target, settings.dialect),
+            socket_url=self.addresses.socket,
             transport=settings.transport,
             headers=settings.headers,
-            tls=tls_context(settings.ca_file) if socket_url(begin.target, settings.dialect).startswith("wss") else None,
+            tls=self._tls_context() if self.addresses.socket.startswith("wss") else None,
             connect_timeout_s=settings.environment.connect_timeout_s,
             agent_timeout_s=settings.environment.run_timeout_s,
             nonce_required=begin.nonce_required,
             keep_text=settings.keep_text,
             worker=worker,
+            proxy=settings.route.proxy,
         )
         self._health = Health(
             worker=worker,
@@ -126,6 +126,11 @@ class Generator:
         :raises ConfigError: there are fewer accounts than users.
         """
         if number is None:
+            highest = self.settings.environment.max_users
+            if highest and len(self._here) >= highest:
+                raise ConfigError(
+                    f"no more than {highest} users: max_users of environment {self.settings.environment.name}"
+                )
             number = self.purse.take()
         known = self._persons.get(number)
         if known is None:
@@ -135,14 +140,15 @@ class Generator:
         self._here.add(number)
         return known
 
-    def session(self, person: Person, *, purpose: str = "user") -> Session:
+    def session(self, person: Person, *, purpose: str = "user", transport: str = "") -> Session:
         """A connection for this person, not yet open.
 
+        :param transport: how its token travels, if not as the settings say.
         :raises ConfigError: there is no token for it.
         """
-        token = forged(person.name, self.settings.environment.name) if purpose == "bad_token" else self.token(person)
+        token = forged(self.token(person)) if purpose == "bad_token" else self.token(person)
         session = Session(
-            terms=self._terms,
+            terms=replace(self._terms, transport=transport) if transport else self._terms,
             person=person,
             token=token,
             inbox=self._inbox,
@@ -243,14 +249,7 @@ class Generator:
         at_hand = self._tokens.get(person.number, "")
         if at_hand and expires_at_s(at_hand) - clock.now_ns() / 1e9 > RENEW_BEFORE_S:
             return at_hand
-        accounts = self.settings.accounts
-        if not accounts:
-            assert self._mint is not None
-            self._tokens[person.number] = self._mint.token(person.name)
-        elif accounts[person.number].token:
-            self._tokens[person.number] = accounts[person.number].token
-        else:
-            self._tokens[person.number] = self._sign_in(person)
+        self._tokens[person.number] = self._new_token(person)
         return self._tokens[person.number]
 
     def delete_thread(self, person: Person, thread_id: str) -> None:
@@ -336,29 +335,44 @@ class Generator:
         return Person(name, number, user_class, observer, self._keyring, rng)
 
     def _make_mint(self) -> Mint | None:
-        if self.settings.accounts:
+        if self.settings.accounts or self.settings.token_function is not None:
             return None
-        environment = self.settings.environment.name
-        secret = self.begin.token_secret or require_secret(environment)
-        return Mint(secret, environment)
+        environment, rules = self.settings.environment.name, self.settings.environment.token
+        return Mint(self.begin.token_secret or signing_key(environment, rules), environment, rules)
+
+    def _new_token(self, person: Person) -> str:
+        accounts = self.settings.accounts
+        account = accounts[person.number] if accounts else Account(person.name)
+        if account.token:
+            return account.token
+        if account.password:
+            return self._sign_in(person)
+        if self.settings.token_function is not None:
+            return self.settings.token_function(account.name)
+        assert self._mint is not None
+        return self._mint.token(account.name)
+
+    def _tls_context(self) -> ssl.SSLContext:
+        route = self.settings.route
+        return tls_context(route.ca_file, route.client_certificate, route.client_key, insecure=route.insecure)
 
     def _sign_in(self, person: Person) -> str:
-        account = self.settings.accounts[person.number]
-        refresh = self._refreshes.get(person.number)
+        account, login = self.settings.accounts[person.number], self.settings.environment.login
+        refresh = self._refreshes.get(person.number) if login.refresh_path else ""
         if refresh:
-            answer = self.http.call("POST", "/auth/refresh", json={"refresh_token": refresh})
+            answer = self._auth.call("POST", login.refresh_path, json={"refresh_token": refresh})
             self.milestone("HTTP", "refresh", answer.time_ms, answer.size_bytes, answer.error)
         if not refresh or answer.error:
-            credentials = {"email": account.email, "password": account.password}
-            answer = self.http.call("POST", "/auth/login", json=credentials)
+            credentials = {login.email_field: account.email, login.password_field: account.password}
+            answer = self._auth.call("POST", login.path, json=credentials)
             self.milestone("HTTP", "login", answer.time_ms, answer.size_bytes, answer.error)
-        body = answer.body if isinstance(answer.body, dict) else {}
-        if answer.error or not body.get("access_token"):
+        token = "" if answer.error else text_at(answer.body, login.token_field)
+        if not token:
             raise NotReady(
-                "authenticate", f"login of {account.email}: {answer.error or 'no access_token in the answer'}"
+                "authenticate", f"login of {account.email}: {answer.error or f'no {login.token_field} in the answer'}"
             )
-        self._refreshes[person.number] = str(body.get("refresh_token") or "")
-        return str(body["access_token"])
+        self._refreshes[person.number] = text_at(answer.body, "refresh_token")
+        return token
 
 
 class Milestone(Exception):

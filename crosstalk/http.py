@@ -10,6 +10,7 @@ from typing import Any
 import requests
 
 from crosstalk.clock import clock
+from crosstalk.hosts import Route
 from crosstalk.wire.redact import redact
 
 
@@ -28,19 +29,25 @@ class Answer:
 class HttpClient:
     """Talks to one host. Never raises for what the target does; keeps no cookies, so users cannot share any.
 
-    :param ca_file: authority of the target's certificate; empty: those of the system.
+    :param base_url: what stands before every path.
+    :param route: whom to trust, what to show, and by which proxy to go.
     """
 
-    def __init__(self, base_url: str, *, headers: Mapping[str, str], ca_file: str, rng: random.Random) -> None:
+    def __init__(self, base_url: str, *, headers: Mapping[str, str], route: Route, rng: random.Random) -> None:
         self._base_url = base_url.rstrip("/")
         self._headers = dict(headers)
-        self._verify: str | bool = ca_file or True
+        self._verify: str | bool = False if route.insecure else route.ca_file or True
+        self._certificate = (route.client_certificate, route.client_key or route.client_certificate)
+        self._proxy = route.proxy
+        self._proxies = {"http": route.proxy.url, "https": route.proxy.url} if route.proxy else {}
         self._rng = rng
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=64))
         self._session.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=64))
         self._session.cookies.set_policy(_NoCookies())
+        if route.insecure:  # it was asked for, and is said once, not with every request
+            requests.packages.urllib3.disable_warnings()  # type: ignore[attr-defined]
 
     def call(
         self,
@@ -60,10 +67,10 @@ class HttpClient:
         try:
             response = self._session.request(
                 method, self._base_url + path, json=json, headers=headers, timeout=timeout_s, verify=self._verify,
-                allow_redirects=False,
+                cert=self._certificate if self._certificate[0] else None, proxies=self._proxies, allow_redirects=False,
             )  # fmt: skip
         except requests.RequestException as error:
-            return Answer(0, None, {}, _reason(error), _ms_since(begun_ns), 0)
+            return Answer(0, None, {}, self._reason(error), _ms_since(begun_ns), 0)
         try:
             body = response.json()
         except ValueError:
@@ -72,6 +79,15 @@ class HttpClient:
         wrong = "" if status < 400 else f"HTTP {status}"
         return Answer(status, body, response.headers, wrong, _ms_since(begun_ns), len(response.content))
 
+    def _reason(self, error: requests.RequestException) -> str:
+        """Why nothing came back. The text of a proxy's error may hold its URL, so it is not passed on."""
+        if isinstance(error, requests.exceptions.ProxyError) and self._proxy is not None:
+            refused = "Tunnel connection failed" in str(error)
+            what = "makes no tunnel" if refused else "does not answer as one"
+            hint = "; set CROSSTALK_PROXY_CREDENTIALS to user:password" if "407" in str(error) else ""
+            return f"the proxy {self._proxy.address} {what}{hint}"
+        return _reason(error)
+
     def _traceparent(self, trace_id: str) -> str:
         return f"00-{trace_id or format(self._rng.getrandbits(128), '032x')}-{self._rng.getrandbits(64):016x}-01"
 
@@ -79,6 +95,13 @@ class HttpClient:
 class _NoCookies(requests.cookies.cookielib.DefaultCookiePolicy):  # type: ignore[name-defined,misc]
     def set_ok(self, *_args: object) -> bool:
         return False
+
+
+def text_at(body: Any, path: str) -> str:
+    """The text in a decoded JSON body under a path with dots (`data.token`); "" where there is none."""
+    for key in path.split("."):
+        body = body.get(key) if isinstance(body, dict) else None
+    return body if isinstance(body, str) else ""
 
 
 def _ms_since(begun_ns: int) -> float:

@@ -18,20 +18,17 @@ from gevent.event import Event as Flag
 from locust.runners import LocalRunner, MasterRunner
 
 from crosstalk.accounts import PREFLIGHT_NUMBER
+from crosstalk.afterwards import forged_burst
 from crosstalk.checks.canary import new_load_test
 from crosstalk.collecting import collect_from_workers
 from crosstalk.config import (
     ConfigError,
     Settings,
     canary_secret,
-    check_host,
-    http_url,
+    check_target,
     load_settings,
-    require_secret,
-    socket_url,
 )
 from crosstalk.generator import Begin, Generator
-from crosstalk.http import HttpClient
 from crosstalk.load_test import AtEnd, LoadTest, new_folder
 from crosstalk.processes import children_of, end_children, interrupt_main
 from crosstalk.target import BackendFailed, ReferenceBackend, check_ready
@@ -93,13 +90,8 @@ class Keeper:
                     f"{options.num_users} users, but only {len(settings.accounts)} accounts in {options.accounts}: "
                     "each user needs one of its own; start fewer users, or add accounts"
                 )
-            if self.environment.host:
-                socket_url(self.environment.host, settings.dialect)
-                check_host(self.environment.host, settings.environment, settings.host_agreed)
-                if not settings.accounts:
-                    require_secret(settings.environment.name)
-                if settings.faults:
-                    raise ConfigError("--faults is for the reference backend; leave --host out to use it")
+            self.environment.host = self.environment.host or settings.target or None
+            check_target(settings, self.environment.host or "", (options.num_users or 1) if options.headless else 0)
         except (ConfigError, LimitsError) as problem:
             self._refuse(str(problem))
             return
@@ -183,23 +175,24 @@ class Keeper:
     def _begin(self) -> None:
         self.settings = settings = load_settings(self.environment.parsed_options)
         users = self.runner.target_user_count
+        check_target(settings, self.environment.host or settings.target, users)
         if settings.accounts and users > len(settings.accounts):
             raise ConfigError(f"{users} users, but only {len(settings.accounts)} accounts: each needs one of its own")
         rng = random.Random(random.SystemRandom().getrandbits(64))
         load_test_number = new_load_test(rng)
         folder = new_folder(settings.results, self.scenario, load_test_number)
         reference = None
-        if not self.environment.host:
+        host = self.environment.host or settings.target
+        if not host:
             log = str(folder / "backend.log")
             reference = ReferenceBackend(seed=settings.seed, faults=settings.faults, log=log)
-        host = reference.url if reference else self.environment.host
         from crosstalk.checks.limits import parse_limits
 
         limits = parse_limits(settings.limits_text, source=settings.limits_source)
         begin = Begin(
             load_test=load_test_number,
             canary_secret=canary_secret(settings.results),
-            target=host,
+            target=reference.url if reference else host,
             token_secret=reference.token_secret if reference else "",
             nonce_required=limits.nonce == "every_run",
             seed=settings.seed,
@@ -238,11 +231,9 @@ class Keeper:
             ask=self._lease_own,
         )
         self.generator = generator
-        http = HttpClient(
-            http_url(begin.target), headers=settings.headers, ca_file=settings.ca_file, rng=random.Random(settings.seed)
-        )
-        number = 0 if settings.accounts else PREFLIGHT_NUMBER
-        load_test.readiness = check_ready(generator, http, settings, number)
+        load_test.readiness = check_ready(generator, self._preflight_number())
+        for warning in settings.warnings:
+            self.on_problem(warning)
         print(f"crosstalk: {load_test.folder}  seed {settings.seed}  target {begin.target}", flush=True)
         if not load_test.readiness.ready:
             load_test.ended_by = "target not ready"
@@ -259,6 +250,11 @@ class Keeper:
             self.runner.send_message("crosstalk_begin", begin.as_message())
         self._ticker = gevent.spawn(self._tick)
 
+    def _preflight_number(self) -> int:
+        """The account of the checks before and after: one that no user has, or the first of an accounts file."""
+        assert self.settings is not None
+        return 0 if self.settings.accounts else PREFLIGHT_NUMBER
+
     def _abort(self, text: str, exit_code: int) -> None:
         """This load test cannot begin: say so, and never let its users start."""
         print(f"crosstalk: {text}", file=sys.stderr, flush=True)
@@ -272,6 +268,7 @@ class Keeper:
     def _on_target_death(self, text: str) -> None:
         self.on_problem(text)
         if self.load_test is not None:
+            self.load_test.target_ended = True
             self.load_test.end("the target ended")
 
     def _lease_own(self, wanted: int) -> None:
@@ -301,10 +298,17 @@ class Keeper:
             if load_test is None or self._finishing:
                 return
             load_test.look()
+            self._hold_ceiling(load_test)
             if interactive:
                 print(f"\r\x1b[2K{load_test.progress(self.runner.user_count)}", end="", flush=True)
             elif seconds == 3 or seconds % 10 == 0:
                 print(load_test.progress(self.runner.user_count), flush=True)
+
+    def _hold_ceiling(self, load_test: LoadTest) -> None:
+        """A shape or the web UI may ask for more users than were asked for at the start."""
+        highest = load_test.settings.environment.max_users
+        if highest and self.runner.user_count > highest:
+            load_test.end(f"more than {highest} users, which is max_users of the environment")
 
     def _stop_users(self, reason: str) -> None:
         """End the load test from within: not in the caller's greenlet, which may be the one that must be stopped."""
@@ -326,10 +330,12 @@ class Keeper:
             load_test.ended_by = load_test.ended_by or self._why(reason)
             if self._ticker is not None:
                 self._ticker.kill()
-            if self.generator is not None:
-                load_test.workers[self.generator.worker] = {**self.generator.finish(), "pid": os.getpid()}
             if not self.local:
                 collect_from_workers(self.runner, load_test, self._worker_done, self.environment.stop_timeout)
+            if self.generator is not None:
+                if load_test.readiness.ready and not load_test.target_ended:
+                    forged_burst(self.generator, self._preflight_number())
+                load_test.workers[self.generator.worker] = {**self.generator.finish(), "pid": os.getpid()}
             if load_test.reference is not None:
                 load_test.reference.stop()
             load_test.close()

@@ -74,6 +74,7 @@ class LiveRun:
     violated: dict[str, int] = field(default_factory=dict)  # name → how often
     frames: list[Frame] = field(default_factory=list)
     said: set[str] = field(default_factory=set)  # what violations of it were about
+    cancelled: bool = False  # its user asked for its end
     refusal: str = ""
     kept: bool = False  # its frames are in the record
     outcome: str = ""
@@ -102,7 +103,9 @@ class LiveRun:
             "cut": ("cut", "stopped by the load test"),
             "end": ("ok", ""),
         }[ended_by]
-        if ended_by == "end" and check.end_kind is Kind.ERROR and Kind.ERROR not in check.expects:
+        if ended_by == "end" and self.cancelled and check.end_kind is Kind.ERROR:
+            self.outcome, self.signature = "cut", "cancelled by its user"
+        elif ended_by == "end" and check.end_kind is Kind.ERROR and Kind.ERROR not in check.expects:
             self.outcome, self.signature = "agent_error", f"end: agent error {check.end_code or 'without a code'}"
         if self.outcome == "ok" and (unreal := self._unreal(peer, probe_time_min_ns, nonce_required)):
             self.violated["not_real"] = 1

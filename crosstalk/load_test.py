@@ -59,6 +59,7 @@ class LoadTest:
     nodes: set[str] = field(default_factory=set)  # Locust's ids of the workers that were told to begin
     problems: list[str] = field(default_factory=list)
     ended_by: str = ""
+    target_ended: bool = False
     leases: LeaseBook = field(init=False)
     collector: Any = field(init=False)
     limits: Any = field(init=False)

@@ -6,6 +6,7 @@ Secrets are no options: they come from environment variables or files (see confi
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
+from collections.abc import Callable
 from typing import Any
 
 DIALECTS = {
@@ -151,6 +152,7 @@ def add_options(parser: Any) -> None:
         include_in_web_ui=False,
         help="certificate authority of the target",
     )
+    _add_way(add)
     add(
         "--revision",
         default="",
@@ -173,6 +175,41 @@ def add_options(parser: Any) -> None:
         metavar="NAME[:RATE[:WHEN]],…",
         env_var="LOCUST_FAULTS",
         help="what the reference backend is to do wrong (python -m crosstalk.backend --list-faults)",
+    )
+
+
+def _add_way(add: Callable[..., Any]) -> None:
+    """Where the target is and how one gets there: each goes before a key of environments.toml."""
+    for name, metavar, says in (
+        ("--socket-url", "URL", "where sockets are; empty: at the host"),
+        ("--rest-url", "URL", "where HTTP calls go; empty: to the host"),
+        ("--auth-url", "URL", "where accounts sign in; empty: where HTTP calls go"),
+        ("--socket-path", "PATH", "the path of the socket; empty: the dialect's"),
+        ("--client-certificate", "FILE", "a certificate to show to the target"),
+        ("--client-key", "FILE", "its private key; empty: in the same file"),
+        (
+            "--proxy",
+            "URL",
+            "an HTTP proxy on the way, http://HOST:PORT; its user:password in CROSSTALK_PROXY_CREDENTIALS",
+        ),
+    ):
+        variable = f"LOCUST_{name[2:].upper().replace('-', '_')}"
+        add(name, default="", metavar=metavar, env_var=variable, include_in_web_ui=False, help=says)
+    add(
+        "--cookie",
+        action="append",
+        default=[],
+        metavar="NAME=ENVVAR",
+        env_var="LOCUST_COOKIE",
+        include_in_web_ui=False,
+        help="a cookie for HTTP and upgrade; its value is read from ENVVAR",
+    )
+    add(
+        "--insecure",
+        action="store_true",
+        env_var="LOCUST_INSECURE",
+        include_in_web_ui=False,
+        help="verify no certificate; said on every start and in every report",
     )
 
 

@@ -16,11 +16,11 @@ from gevent.event import Event as Flag
 from crosstalk.checks.isolation import Exposures
 from crosstalk.checks.violation import delivery
 from crosstalk.clock import clock
-from crosstalk.connection import ConnectFailed, Connection, Endpoint, Inbox
+from crosstalk.connection import ConnectFailed, Connection, Endpoint, Inbox, OpenTimes
 from crosstalk.http import Answer
 from crosstalk.incoming import Incoming
 from crosstalk.live_run import LiveRun, Prompt, Thread
-from crosstalk.notes import Notes
+from crosstalk.notes import Closing, Notes, Progress
 from crosstalk.person import Person
 from crosstalk.terms import Counters, Sinks, Terms
 from crosstalk.wire.dialect import Call, Turn
@@ -86,6 +86,16 @@ class Session:
         progress = self._incoming.progress
         return progress.ready_ns is not None and not self._incoming.ended.is_set() and progress.identity != "mismatch"
 
+    @property
+    def way_up(self) -> tuple[OpenTimes, Progress]:
+        """The instants of the way up, and how far it came."""
+        return self._connection.times, self._incoming.progress
+
+    @property
+    def heard(self) -> tuple[int, Closing]:
+        """How many messages have come in, and how the connection ended, if it has (`at_ns`)."""
+        return self._connection.frames_in, self._incoming.closing
+
     def go_to(self, path: str) -> None:
         """This session's socket is at another path than the dialect's usual one."""
         if path:
@@ -124,13 +134,24 @@ class Session:
             code, reason = self._incoming.closing.code, self._incoming.closing.reason
             self._fail("authenticate", f"close {code} {reason}".strip(), refused=True)
 
-    def ask(self, prompt: Prompt, thread: Thread, *, intended_ns: int | None, warm_up: bool) -> LiveRun:
+    def ask(
+        self,
+        prompt: Prompt,
+        thread: Thread,
+        *,
+        intended_ns: int | None,
+        warm_up: bool,
+        cancel_after_s: float | None = None,
+    ) -> LiveRun:
         """Say a prompt and see its run through. The run's row is written before this returns.
 
         :param intended_ns: when the arrival process wanted this turn; None: now.
+        :param cancel_after_s: lose patience then, and cancel the run if it has not ended.
         """
         run, turn = self._person.prepare(prompt, thread, self._dialect, intended_ns=intended_ns, warm_up=warm_up)
-        return self._see_through(run, lambda: self._say(run, self._dialect.prompt(turn) or ""))
+        return self._see_through(
+            run, lambda: self._say(run, self._dialect.prompt(turn) or "") or self._lose_patience(run, cancel_after_s)
+        )
 
     def ask_alone(
         self, prompt: Prompt, thread: Thread, call: Caller, *, intended_ns: int | None, warm_up: bool
@@ -175,6 +196,16 @@ class Session:
         except OSError:
             return "cut" if self._incoming.broken else "lost"
         return ""
+
+    def _lose_patience(self, run: LiveRun, after_s: float | None) -> str:
+        """Cancel a run that is still going on after so long; its end is awaited like any other."""
+        if after_s is None or run.done.wait(after_s) or run.run_id.startswith("?"):
+            return ""
+        frame = self._dialect.cancel(run.run_id)
+        if frame is None:
+            return ""
+        run.cancelled = True
+        return self._say(run, frame)
 
     def _start_alone(self, run: LiveRun, turn: Turn, call: Caller) -> str:
         wanted = self._dialect.create(turn)
@@ -241,7 +272,7 @@ class Session:
             subprotocols = (*subprotocols, self._dialect.subprotocol_prefix + token)
         elif terms.transport == "query":
             url += ("&" if "?" in url else "?") + "token=" + token
-        return Endpoint(url, headers, subprotocols, terms.tls, terms.connect_timeout_s)
+        return Endpoint(url, headers, subprotocols, terms.tls, terms.connect_timeout_s, terms.proxy)
 
     def _send_opening(self) -> None:
         try:

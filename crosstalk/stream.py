@@ -79,6 +79,10 @@ class Stream:
         self._flush()
         self._tls = tls
 
+    def certificate(self) -> bytes:
+        """The peer's certificate (DER), verified or not; b"" without TLS."""
+        return (self._tls.getpeercert(binary_form=True) or b"") if self._tls is not None else b""
+
     def read_now(self) -> Read | None:
         """What is there; None when nothing is. Never waits. Data is b"" at the end of the stream.
 
@@ -169,6 +173,15 @@ def connect(host: str, port: int, timeout_s: float) -> Stream:
             sock.close()
             error = problem
     raise error or OSError(f"{host} has no address")
+
+
+def resolve(host: str, port: int) -> list[str]:
+    """The addresses of a name, without repeats.
+
+    :raises socket.gaierror, UnicodeError: it has none.
+    """
+    found = socket.getaddrinfo(host, port, type=stdlib_socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 def _arrival(ancillary: list[tuple[int, int, bytes]], received_ns: int) -> tuple[int, bool]:

@@ -12,10 +12,8 @@ from dataclasses import dataclass, field
 
 import gevent
 
-from crosstalk.config import Settings
 from crosstalk.generator import Generator
-from crosstalk.http import HttpClient
-from crosstalk.session import NotReady
+from crosstalk.ready import Check, connection, forged_token, health, token
 
 START_TIMEOUT_S = 20.0
 
@@ -102,86 +100,26 @@ class Readiness:
             self.ready, self.reason = False, reason
 
 
-def check_ready(generator: Generator, http: HttpClient, settings: Settings, number: int) -> Readiness:
-    """Health, then a connection up to ready and identity, then one with a forged token, which must be refused.
+def check_ready(generator: Generator, number: int) -> Readiness:
+    """Health, a token, a connection up to ready and identity, then one with a forged token, which must be refused.
+
+    A forged token that is taken does not keep a load test from its start: it is recorded, and judged by its own limit.
 
     :param number: of the account that the check uses.
     """
-    readiness = Readiness()
-    _health(http, settings, readiness)
-    person = generator.person("preflight", number)
-    session = None
-    socket_path = ""
+    readiness, check = Readiness(), Check(generator, number)
     try:
-        session = generator.session(person, purpose="preflight")
-        socket_path = generator.make_place(person)
-        session.go_to(socket_path)
-        session.open()
-        readiness.lines.append(f"ready: {generator.settings.dialect.name} connection for {person.name}")
-    except NotReady as problem:
-        readiness.lines.append(f"not ready: {problem}")
-        readiness.fail(_advice(problem, settings))
+        for step in (health, token, connection, forged_token):
+            for line in step(check):
+                readiness.lines.append(f"{line.name}: {line.seen}")
+                if line.fatal:
+                    readiness.fail(f"target not ready: {line}")
+            if not readiness.ready:
+                break
     finally:
-        if session is not None:
-            session.close()
-        generator.leave_for_good(person)
-    if readiness.ready:
-        _forged_token(generator, number, readiness)
+        check.close()
+    readiness.revision, readiness.source = check.revision, check.source
     return readiness
-
-
-def _health(http: HttpClient, settings: Settings, readiness: Readiness) -> None:
-    path = settings.dialect.health_path
-    if not path:
-        return
-    answer = http.call("GET", path, timeout_s=settings.environment.connect_timeout_s)
-    if answer.status == 0:
-        readiness.lines.append(f"health: {answer.error}")
-        return
-    body = answer.body if isinstance(answer.body, dict) else {}
-    parts = body.get("parts") or body.get("components") or {}
-    degraded = [name for name, state in parts.items() if state != "healthy"] if isinstance(parts, dict) else []
-    said = f"health: HTTP {answer.status}, {body.get('status', 'no status')}"
-    readiness.lines.append(said + (f"; degraded: {', '.join(degraded)}" if degraded else ""))
-    header = answer.headers.get("X-Revision", "")
-    for revision, source in (
-        (settings.revision, "--revision"),
-        (str(body.get("revision") or ""), f"{path} revision"),
-        (header, "header X-Revision"),
-        (str(body.get("version") or ""), f"{path} version"),
-    ):
-        if revision:
-            readiness.revision, readiness.source = revision, source
-            return
-
-
-def _forged_token(generator: Generator, number: int, readiness: Readiness) -> None:
-    """A backend that takes any token makes every other check worthless. Recorded, and judged by its own limit."""
-    person = generator.person("preflight", number)
-    session = generator.session(person, purpose="bad_token")
-    try:
-        session.go_to(generator.make_place(person))
-        session.open()
-        readiness.lines.append("forged token: ACCEPTED; the target takes a token that it did not sign")
-    except NotReady as problem:
-        readiness.lines.append(f"forged token: refused ({problem})")
-    finally:
-        session.close()
-        generator.leave_for_good(person)
-
-
-def _advice(problem: NotReady, settings: Settings) -> str:
-    """The one line that tells the person at the keyboard what to do."""
-    said = f"target not ready: {problem}"
-    if problem.wrong_identity:
-        return f"{said}; every later check would be void: is the target in a demo or test mode?"
-    return said + {
-        "resolve": "; check the host's name",
-        "connect": "; is it running, and is the port right?",
-        "upgrade": f"; is {settings.dialect.socket_path} its socket path, and --auth {settings.transport} its way?",
-        "authenticate": "; does the secret here equal the target's, and is the account known there?",
-        "ready": f"; does the target speak {settings.dialect_name}?",
-    }.get(problem.stage, "")
 
 
 def _read(path: str) -> str:

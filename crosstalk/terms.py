@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from crosstalk.proxy import Proxy
 from crosstalk.record.rows import Row
 from crosstalk.wire.dialect import Dialect
 
@@ -45,3 +46,4 @@ class Terms:
     nonce_required: bool
     keep_text: bool
     worker: str
+    proxy: Proxy | None = None

@@ -94,8 +94,11 @@ class ChatUser(User):  # type: ignore[misc]
             attempt += 1
         raise StopUser("the load test ends")
 
-    def ask(self, prompt: Prompt, thread: Thread) -> LiveRun:
-        """One turn: says the prompt and sees its run through. What went wrong is data; nothing is raised for it."""
+    def ask(self, prompt: Prompt, thread: Thread, *, cancel_after_s: float | None = None) -> LiveRun:
+        """One turn: says the prompt and sees its run through. What went wrong is data; nothing is raised for it.
+
+        :param cancel_after_s: cancel the run if it has not ended by then (not where each run has a socket of its own).
+        """
         generator = self.generator
         socket_per = generator.settings.dialect.socket_per
         how: dict[str, Any] = {"intended_ns": None, "warm_up": generator.warm_up}
@@ -107,4 +110,6 @@ class ChatUser(User):  # type: ignore[misc]
                 raise StopUser(problem.reason) from None
             finally:
                 generator.disconnected(self.person)
-        return self.connect(thread if socket_per == "thread" else None).ask(prompt, thread, **how)
+        return self.connect(thread if socket_per == "thread" else None).ask(
+            prompt, thread, cancel_after_s=cancel_after_s, **how
+        )

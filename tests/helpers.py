@@ -178,8 +178,9 @@ class Peer:
         length = head[1] & 0x7F
         if length >= 126:
             length = int.from_bytes(self._exactly(2 if length == 126 else 8) or b"", "big")
-        mask = self._exactly(4) or bytes(4)
-        payload = self._exactly(length) or b""
+        mask, payload = self._exactly(4), self._exactly(length)
+        if mask is None or payload is None:
+            return None
         masks = (mask * (length // 4 + 1))[:length]
         plain = int.from_bytes(payload, "big") ^ int.from_bytes(masks, "big")
         return head[0] & 0x0F, plain.to_bytes(length, "big")
@@ -188,6 +189,11 @@ class Peer:
         read = self.read_frame()
         assert read is not None and read[0] == TEXT, read
         return json.loads(read[1])
+
+    def drain(self) -> None:
+        """Read whatever comes, frames or not, until the client goes."""
+        while self._exactly(1) is not None:
+            pass
 
     def read_to_end(self) -> list[tuple[int, bytes]]:
         frames = []

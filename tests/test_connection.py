@@ -324,7 +324,7 @@ def test_a_subprotocol_that_was_not_offered_is_no_reason_to_fail(inbox):
 
 
 def test_a_server_that_says_nothing_is_given_up_in_time(inbox):
-    with server(lambda peer: peer.read_to_end()) as here:
+    with server(Peer.drain) as here:
         begun_ns = clock.now_ns()
         failed = failure(here, inbox, timeout_s=0.15)
         took_s = (clock.now_ns() - begun_ns) / 1e9
@@ -839,7 +839,7 @@ def test_a_server_that_hangs_up_during_tls_fails_at_tls(inbox, authority, handle
 
 
 def test_a_server_that_says_nothing_during_tls_is_given_up_in_time(inbox, authority):
-    with server(lambda peer: peer.read_to_end()) as here:
+    with server(Peer.drain) as here:
         begun_ns = clock.now_ns()
         failed = failure(here, inbox, **secure(here, authority, timeout_s=0.15))
         assert (clock.now_ns() - begun_ns) / 1e9 < 1

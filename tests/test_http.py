@@ -9,14 +9,15 @@ import socket
 
 import pytest
 
+from crosstalk.hosts import Route
 from crosstalk.http import HttpClient
 from tests.helpers import Authority, Peer, server
 
 OK = json.dumps({"status": "healthy"})
 
 
-def client(address, *, scheme="http", headers=None, ca_file=""):
-    return HttpClient(f"{scheme}://{address}/", headers=headers or {}, ca_file=ca_file, rng=random.Random(7))
+def client(address, *, scheme="http", headers=None, **route):
+    return HttpClient(f"{scheme}://{address}/", headers=headers or {}, route=Route(**route), rng=random.Random(7))
 
 
 def ok(peer: Peer):

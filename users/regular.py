@@ -6,7 +6,7 @@ from typing import Any
 
 from locust import task
 
-from crosstalk.live_run import Thread
+from crosstalk.live_run import Prompt, Thread
 from crosstalk.user import ChatUser
 
 
@@ -17,6 +17,7 @@ class Regular(ChatUser):
     ones are deleted, and all of them at the end.
     """
 
+    weight = 3
     turns_min = 2
     turns_max = 5
 
@@ -33,7 +34,11 @@ class Regular(ChatUser):
             self._threads.append(self.person.new_thread(ids_from=self.generator.settings.dialect.ids_from))
             self._turns_left = self.person.rng.randint(self.turns_min, self.turns_max)
         self._turns_left -= 1
-        self.ask(self.generator.settings.prompts.choose(self.person.rng), self._threads[-1])
+        self.say(self.generator.settings.prompts.choose(self.person.rng), self._threads[-1])
+
+    def say(self, prompt: Prompt, thread: Thread) -> None:
+        """What a turn is; a subclass may have another temper."""
+        self.ask(prompt, thread)
 
     def on_stop(self) -> None:
         if self._person is not None:

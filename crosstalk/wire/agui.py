@@ -88,11 +88,15 @@ def _event(fields: dict[str, Any]) -> Event:
     agent = str(fields.get("stepName") or "")
     if name == "STEP_STARTED" and agent.startswith(HANDOFF):
         kind = Kind.HANDOFF
+    metadata = fields.get("metadata")
+    about: dict[str, Any] = metadata if isinstance(metadata, dict) else {}  # RUN_ERROR names its run only there
+    if kind is Kind.ERROR and "refused" in about:
+        kind = Kind.REFUSED  # a request was refused; no run has ended
     call_id = str(fields.get("toolCallId") or "")
     return Event(
         kind,
-        run_id=str(fields.get("runId") or ""),
-        thread_id=str(fields.get("threadId") or ""),
+        run_id=str(fields.get("runId") or about.get("runId") or ""),
+        thread_id=str(fields.get("threadId") or about.get("threadId") or ""),
         agent=agent.removeprefix(HANDOFF),
         tool=str(fields.get("toolCallName") or ""),
         call_id=call_id,

@@ -1,4 +1,4 @@
-"""The other shapes of backends: clean passes, and each fault that applies is caught under its own name; also over TLS."""
+"""The other shapes of backends: clean passes, each fault that applies is caught under its own name; also over TLS."""
 
 from pathlib import Path
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from crosstalk.afterwards import BURST
 from tests.end_to_end.locust_process import Ended, alive, descendants, end, read_until, start
 from tests.end_to_end.web import free_port, get, post, wait_until_open
 
@@ -35,7 +36,8 @@ def assert_complete(ended: Ended, *, exit_code: int = 0) -> None:
     runs = ended.rows("runs")
     assert sum(verdict["delivery"]["runs"].values()) == 2 * len(runs)  # `started` is the sum of the outcomes
     assert len({row["run"] for row in runs}) == len(runs) >= USERS
-    assert len(ended.rows("connections")) == USERS + 2  # each user's, and the two of the check before
+    # each user's, the two of the check before, and the forged ones of the check afterwards
+    assert len(ended.rows("connections")) == USERS + 2 + BURST
     received = sum(worker["events_received"] for worker in ended.run["workers"].values())
     assert received == len(ended.rows("events"))
 

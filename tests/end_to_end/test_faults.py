@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.locust_process import Ended, run
+from tests.end_to_end.test_dialects import DELIVERY as SHAPED
+from tests.end_to_end.test_field_failures import CASES as FIELD
 
 #: fault → (accounts, the name it is caught under)
 DELIVERY = {
@@ -112,6 +114,7 @@ def test_every_fault_of_the_catalogue_is_tried_here() -> None:
     from crosstalk.backend.faults import CATALOGUE
 
     elsewhere = {"leak_wrong_socket", "close_1011", "lost_before_ready", "demo_user"}
+    elsewhere |= {case.fault for case in FIELD} | set(SHAPED) | {"cache_down"}
     assert {fault.name for fault in CATALOGUE} == {*DELIVERY, *LEAKS, *elsewhere}
 
 
