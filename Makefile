@@ -26,7 +26,7 @@ ui: $(VENV)/ready
 	@$(BIN)/locust $(ARGS)
 
 test: $(VENV)/ready-dev
-	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
 
 lint: $(VENV)/ready-dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy crosstalk reports users scenarios locustfile.py

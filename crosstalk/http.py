@@ -13,6 +13,8 @@ from crosstalk.clock import clock
 from crosstalk.hosts import Route
 from crosstalk.wire.redact import redact
 
+CERTIFICATE_WANTED = "TLS failed: the target wants to see a certificate; name one with --client-certificate FILE"
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -109,6 +111,8 @@ def _ms_since(begun_ns: int) -> float:
 
 
 def _reason(error: requests.RequestException) -> str:
+    if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_REQUIRED" in str(error):
+        return CERTIFICATE_WANTED
     if isinstance(error, requests.exceptions.SSLError):
         return f"TLS failed: {redact(str(error))[:200]}; name the authority with --ca"
     if isinstance(error, requests.Timeout):

@@ -91,7 +91,8 @@ class Keeper:
                     "each user needs one of its own; start fewer users, or add accounts"
                 )
             self.environment.host = self.environment.host or settings.target or None
-            check_target(settings, self.environment.host or "", (options.num_users or 1) if options.headless else 0)
+            asked = options.headless and self.environment.shape_class is None  # else nobody has said yet how many
+            check_target(settings, self.environment.host or "", (options.num_users or 1) if asked else 0)
         except (ConfigError, LimitsError) as problem:
             self._refuse(str(problem))
             return
@@ -307,7 +308,7 @@ class Keeper:
     def _hold_ceiling(self, load_test: LoadTest) -> None:
         """A shape or the web UI may ask for more users than were asked for at the start."""
         highest = load_test.settings.environment.max_users
-        if highest and self.runner.user_count > highest:
+        if highest and max(self.runner.user_count, self.runner.target_user_count) > highest:
             load_test.end(f"more than {highest} users, which is max_users of the environment")
 
     def _stop_users(self, reason: str) -> None:
@@ -352,7 +353,10 @@ class Keeper:
     def _why(self, reason: str) -> str:
         load_test = self.load_test
         assert load_test is not None
-        over = load_test.run_time_s is not None and load_test.elapsed_s >= load_test.run_time_s - 1
+        if load_test.run_time_s is None:
+            return reason
+        # headless, nothing else stops users without saying so; in the web UI, somebody may press stop
+        over = self.environment.parsed_options.headless or load_test.elapsed_s >= load_test.run_time_s - 1
         return "run time" if over else reason
 
     def _publish(self, load_test: LoadTest) -> int:

@@ -1,7 +1,8 @@
 """The way up to a finished run, step by step: is this target ready, and if not, what is to be done?
 
-Each step is a function that yields `Line`s. The short check before a load test (target.py) takes the first of them, the
-preflight tool takes all; so both say the same. What a step finds wrong is a line, never an exception.
+Each step is a function that yields `Line`s. The short check before a load test (target.py) takes these, the preflight
+tool (tools/preflight.py) has more of them around these; so both say the same. What a step finds wrong is a line, never
+an exception.
 """
 
 from __future__ import annotations
@@ -9,14 +10,12 @@ from __future__ import annotations
 import email.utils
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 
 from crosstalk.accounts import claims_of
 from crosstalk.clock import clock
 from crosstalk.config import ConfigError, Settings
 from crosstalk.generator import Generator
-from crosstalk.http import Answer
-from crosstalk.live_run import LiveRun, Prompt
+from crosstalk.http import CERTIFICATE_WANTED, Answer
 from crosstalk.person import Person
 from crosstalk.session import NotReady, Session
 
@@ -56,6 +55,7 @@ class Check:
     source: str = ""
     problem: NotReady | None = None  # why no connection became ready
     unhealthy: bool = False
+    certificate_wanted: bool = False
     milestones: list[tuple[str, float]] = field(default_factory=list)  # event and ms since its prompt; filled outside
     threads: list[str] = field(default_factory=list)
 
@@ -85,6 +85,7 @@ def health(check: Check) -> Iterator[Line]:
         yield Line(OK, "health", "this dialect has no health answer")
         return
     answer = check.generator.http.call("GET", path, timeout_s=settings.environment.connect_timeout_s)
+    check.certificate_wanted = answer.error == CERTIFICATE_WANTED
     if answer.status == 0:
         yield Line(WARN, "health", answer.error, f"is {path} answered at {check.generator.addresses.rest}?")
         return
@@ -190,50 +191,13 @@ def forged_token(check: Check) -> Iterator[Line]:
             session.close()
 
 
-def one_run(check: Check) -> Iterator[Line]:
-    """One prompt and everything that comes of it."""
-    generator, person, dialect = check.generator, check.who(), check.settings.dialect
-    prompt = _plain_prompt(check.settings)
-    thread = person.new_thread(ids_from=dialect.ids_from)
-    how = {"intended_ns": None, "warm_up": False}
-    session = check.session
-    try:
-        if dialect.socket_per != "user" and session is not None:
-            session.close()  # what is still under way there is not this run's
-        if dialect.socket_per == "run":
-            session = generator.session(person, purpose="preflight")
-            run = session.ask_alone(prompt, thread, partial(generator.call, person), **how)  # type: ignore[arg-type]
-        else:
-            if dialect.socket_per == "thread":
-                generator.create_thread(person, thread)
-                check.session = session = generator.session(person, purpose="preflight")
-                session.go_to(thread.socket_path)
-                session.open()
-            assert session is not None
-            run = session.ask(prompt, thread, **how)  # type: ignore[arg-type]
-    except NotReady as problem:
-        yield Line(FAIL, "run", str(problem), advice(problem, check))
-        return
-    if thread.thread_id:
-        check.threads.append(thread.thread_id)
-    seen = f"{run.outcome}, {run.check.counts.events} events: {events_of(check.milestones, run)}"
-    if run.outcome != "ok":
-        yield Line(FAIL, "run", f"{run.signature or run.outcome}; {seen}", _run_advice(run, check))
-        return
-    yield Line(OK, "run", seen)
-    if run.nonce in run.seen:
-        yield Line(OK, "reference", "the reference in the prompt came back")
-    else:
-        yield Line(WARN, "reference", "did not come back", "channels that look for content will be `not exercised`")
-
-
 def advice(problem: NotReady, check: Check) -> str:
     """What the person at the keyboard can do about it."""
     settings, name, reason = check.settings, check.who().name, problem.reason
     if problem.wrong_identity:
         return "every later check would be void: is the target in a demo or test mode?"
-    if "certificate required" in reason.lower() or "CERTIFICATE_REQUIRED" in reason:
-        return "the target wants to see a certificate: --client-certificate FILE"
+    if check.certificate_wanted or "CERTIFICATE_REQUIRED" in reason:
+        return "the target wants to see a certificate: name one with --client-certificate FILE"
     if check.unhealthy:
         return "its health says that it is not well: see its log, and try again when it is"
     if "1011" in reason:
@@ -288,34 +252,6 @@ def _source_of_token(check: Check) -> str:
     if settings.token_function is not None:
         return f"by {settings.environment.token.function}"
     return f"minted ({settings.environment.token.algorithm})"
-
-
-def _plain_prompt(settings: Settings) -> Prompt:
-    """The first prompt that carries its reference in its text and provokes no failure."""
-    prompts = [prompt for family in settings.prompts.families.values() for prompt in family]
-    plain = [p for p in prompts if p.reference != "context" and not {"tool_failed", "error"} & set(p.expects)]
-    return (plain or prompts)[0]
-
-
-def events_of(milestones: list[tuple[str, float]], run: LiveRun) -> str:
-    """Kinds in order of their first, each with its time since the prompt: `first chunk 0.21 s, 12 chunks to 0.48 s`."""
-    times: dict[str, list[float]] = {}
-    for name, time_ms in milestones:
-        times.setdefault(name, []).append(time_ms / 1e3)
-    spans = {
-        name: f"{at[0]:.2f} s" if len(at) == 1 else f"×{len(at)} {at[0]:.2f}–{at[-1]:.2f} s"
-        for name, at in times.items()
-    }
-    last_ns, chunks = run.check.times.last_chunk_ns, run.check.counts.chunks
-    if "first chunk" in spans and last_ns is not None and chunks > 1:
-        spans["first chunk"] += f" of {chunks}, the last {(last_ns - run.sent_ns) / 1e9:.2f} s"
-    return ", ".join(f"{name} {span}" for name, span in spans.items()) or "none"
-
-
-def _run_advice(run: LiveRun, check: Check) -> str:
-    if run.outcome == "timeout":
-        return f"no end within agent_timeout_s ({check.settings.environment.run_timeout_s:g} s): is an agent running?"
-    return f"does the target speak {check.settings.dialect_name}, and can this account start agents?"
 
 
 def _ms(begun_ns: int, at_ns: int | None) -> str:

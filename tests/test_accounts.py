@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crosstalk.accounts import (
-    AUDIENCE,
-    ISSUER,
     LEASE_SIZE,
     NUMBERS,
     PREFLIGHT_NUMBER,
     LeaseBook,
     Mint,
     Purse,
+    claims_of,
     expires_at_s,
     forged,
     roster,
@@ -23,9 +24,11 @@ from crosstalk.accounts import (
 from crosstalk.checks.canary import tag
 from crosstalk.clock import clock
 from crosstalk.config import Account, ConfigError
+from crosstalk.environments import TokenRules
 from tests.helpers import LOAD_TEST
 
 SECRET = "a secret of at least thirty-two bytes"
+ISSUER, AUDIENCE = "netra-auth-service", "netra-platform"
 FILE = (Account("ann", token="t1"), Account("ben", email="ben@example.test", password="p"))
 
 
@@ -159,7 +162,7 @@ def claims(token, secret=SECRET):
 
 
 def test_a_minted_token_is_what_the_target_checks():
-    token = Mint(SECRET, "staging").token("k3f00017", life_s=900)
+    token = Mint(SECRET, "staging").token("k3f00017")
     said = claims(token)
     assert (said["sub"], said["env"], said["token_type"]) == ("k3f00017", "staging", "access")
     assert said["exp"] - said["iat"] == 900
@@ -172,13 +175,33 @@ def test_no_two_tokens_are_the_same():
     assert claims(mint.token("a"))["jti"] != claims(mint.token("a"))["jti"]
 
 
+def test_a_minted_token_follows_the_rules_of_its_environment():
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    rules = TokenRules(issuer="us", audience="chat", life_s=60, algorithm="ES256")
+    token = Mint(pem, "mine", rules).token("k3f00017")
+    said = jwt.decode(token, key.public_key(), algorithms=["ES256"], issuer="us", audience="chat")
+    assert (said["sub"], said["exp"] - said["iat"], said["env"]) == ("k3f00017", 60, "mine")
+
+
 def test_a_forged_token_differs_in_its_signature_alone():
-    right, wrong = Mint(SECRET, "local").token("k3f00017"), forged("k3f00017", "local")
+    right = Mint(SECRET, "local").token("k3f00017")
+    wrong = forged(right)
     with pytest.raises(jwt.InvalidSignatureError):
         claims(wrong)
-    unverified = jwt.decode(wrong, options={"verify_signature": False})
-    assert unverified.keys() == claims(right).keys()
-    assert (unverified["sub"], unverified["iss"], unverified["aud"]) == ("k3f00017", ISSUER, AUDIENCE)
+    assert claims_of(wrong) == claims(right)
+    assert wrong.rpartition(".")[0] == right.rpartition(".")[0] and len(wrong) == len(right)
+
+
+@pytest.mark.parametrize("token", ["", "opaque", "not.a.token", "a.b.c=d"])
+def test_whatever_a_token_is_its_forgery_is_another(token):
+    assert forged(token) not in ("", token)
+    assert forged(token) != forged(token)
+
+
+@pytest.mark.parametrize("token", ["", "opaque", "a.b.c", "ä.ö.ü"])
+def test_a_token_that_is_no_jwt_says_nothing(token):
+    assert claims_of(token) == {}
 
 
 def test_the_secret_shows_in_no_representation():
@@ -187,7 +210,7 @@ def test_the_secret_shows_in_no_representation():
 
 
 def test_the_end_of_a_tokens_life_is_read_from_it_whoever_signed_it():
-    token = forged("k3f00017", "local")
+    token = forged(Mint(SECRET, "local").token("k3f00017"))
     assert expires_at_s(token) == jwt.decode(token, options={"verify_signature": False})["exp"]
 
 

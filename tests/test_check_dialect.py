@@ -115,6 +115,13 @@ def test_ids_that_no_event_carries_are_told() -> None:
     assert found["data.job_id"].constant_in_runs and found["data.job_id"].values == ["j-1", "j-2"]
 
 
+def test_an_id_that_changes_within_a_run_is_told_apart() -> None:
+    bodies = [frame("agent_started", run="r1", step_id="s1"), frame("agent_thinking", run="r1", step_id="s2")]
+    [entry] = unused_ids([seen(*bodies)])
+    assert (entry.path, entry.constant_in_runs) == ("data.step_id", False)
+    assert "data.step_id looks like an id (several in a run)" in page(report(*bodies))
+
+
 @pytest.mark.parametrize(
     ("path", "value", "wanted"),
     [
@@ -185,24 +192,43 @@ def test_the_built_in_dialects_are_understood(url: str, tmp_path: Path, dialect:
     assert "references came back: 5 of 5" in done.stdout and f"identity shown: {identity}" in done.stdout
 
 
-def test_a_dialect_that_does_not_know_the_end_is_told_its_name(url: str, tmp_path: Path) -> None:
-    file = tmp_path / "mine.py"
-    file.write_text(
-        "from crosstalk.wire.event import Kind\nfrom crosstalk.wire.netra import Netra\nfrom dataclasses import replace\n"
-        "class Mine(Netra):\n    def decode(self, frame):\n        return [replace(event, kind=Kind.OTHER)"
-        " if event.name == 'agent_completed' else event for event in super().decode(frame)]\n"
-    )
+BROKEN = """
+from dataclasses import replace
+from crosstalk.wire.event import Kind
+from crosstalk.wire.netra import Netra
+
+class NoEnd(Netra):
+    def decode(self, frame):
+        events = super().decode(frame)
+        return [replace(event, kind=Kind.OTHER) if event.name == "agent_completed" else event for event in events]
+
+class OtherIds(Netra):
+    def decode(self, frame):
+        return [replace(event, run_id=event.run_id and f"x-{event.run_id}") for event in super().decode(frame)]
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "to_do"),
+    [
+        ("NoEnd", "decode: no frame became `completed` or `error`; unmapped so far: agent_completed"),
+        ("OtherIds", "Event.run_id: it is no id of a run that was started"),
+    ],
+)
+def test_a_dialect_that_is_wrong_is_told_what_to_do(url: str, tmp_path: Path, name: str, to_do: str) -> None:
+    """In a folder of one's own, with its own timeouts, prompts and limits."""
+    (tmp_path / "mine.py").write_text(BROKEN)
     environments = "[local]\nconnect_timeout_s = 5\nagent_timeout_s = 2\nreceive_timeout_s = 10\nhosts = []\n"
     (tmp_path / "environments.toml").write_text(environments)
     (tmp_path / "prompts.toml").write_text('[question]\ntexts = ["What does it cost?"]\n')
     (tmp_path / "limits.toml").write_text((ROOT / "scenarios/limits/local.toml").read_text())
-    command = [sys.executable, "-m", "crosstalk.tools.check_dialect", "--host", url, "--dialect", "mine.py:Mine"]
+    command = [sys.executable, "-m", "crosstalk.tools.check_dialect", "--host", url, "--dialect", f"mine.py:{name}"]
     done = subprocess.run(
         [*command, "--runs", "1", "--limits", "limits.toml"],
         cwd=tmp_path, env=environment(JWT_SECRET_KEY=SECRET), capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "to do: decode: no frame became `completed` or `error`; unmapped so far: agent_completed" in done.stdout
+    assert f"to do: {to_do}" in done.stdout
     assert "understood: 0 of 1 runs" in done.stdout
 
 

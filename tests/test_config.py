@@ -201,6 +201,11 @@ def test_production_takes_no_other_host_and_says_how_to_agree(agreed):
     assert "--yes chat.example.com" in said
 
 
+def test_several_hosts_may_be_agreed_to():
+    for host in ("https://a.test", "wss://b.test/ws"):
+        check_host(host, production(), "a.test,b.test")
+
+
 def test_other_environments_take_any_host():
     check_host("https://anything", Environment("staging", (), 10, 30, 35), "")
 

@@ -1,11 +1,13 @@
-"""docs/writing-a-dialect.md: its example is loaded, fed, and drives a server; its tables are those of the interface."""
+"""docs/writing-a-dialect.md and docs/your-backend.md: what they say is run, their tables are the interface's."""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,11 @@ from crosstalk.config import load_dialect
 from crosstalk.wire.dialect import Dialect, Turn
 from crosstalk.wire.event import RUN_KINDS, Event, Kind
 from crosstalk.wire.lifecycle import FIVE_EVENTS
-from tests.backend.client import SECRET
-from tests.test_docs import ROOT, blocks, code, documented, load_test, table
+from tests.backend.client import SECRET, backend
+from tests.test_docs import ROOT, STAGING, blocks, call, code, documented, load_test, table
 
 PAGE = ROOT / "docs/writing-a-dialect.md"
+YOURS = ROOT / "docs/your-backend.md"
 PROMPTS = '[question]\nexpects = ["chunk", "tool_executing"]\ntexts = ["What does our plan cost?"]\n'
 PROMPTS += '[same_words]\nreference = "context"\nexpects = ["chunk"]\ntexts = ["Summarise my account."]\n'
 LIMITS = """
@@ -134,7 +137,7 @@ def test_the_lifecycle_is_drawn_as_it_is() -> None:
 # --- a server that speaks it ----------------------------------------------------------------------------------------
 
 
-def speak(socket: ServerConnection) -> None:
+def speak(socket: ServerConnection, *, repeats: bool = True) -> None:
     assert socket.request is not None
     try:
         token = socket.request.headers["Authorization"].removeprefix("Bearer ")
@@ -148,17 +151,24 @@ def speak(socket: ServerConnection) -> None:
         if said["op"] == "who_am_i":
             socket.send(json.dumps({"op": "you_are", "user": user, "id": said["id"]}))
             continue
+        said = said if repeats else {**said, "text": "I would rather not.", "private": {}}
         for part in answer(said, user):
             socket.ping().wait(1)  # an agent that takes at least as long as some round trips
             socket.send(json.dumps(part))
 
 
+@contextmanager
+def listening(handler: Callable[[ServerConnection], None]) -> Iterator[str]:
+    with serve(handler, "127.0.0.1", 0) as here:
+        threading.Thread(target=here.serve_forever, daemon=True).start()
+        yield f"ws://127.0.0.1:{here.socket.getsockname()[1]}"
+        here.shutdown()
+
+
 @pytest.fixture
 def server() -> Iterator[str]:
-    with serve(speak, "127.0.0.1", 0) as listening:
-        threading.Thread(target=listening.serve_forever, daemon=True).start()
-        yield f"ws://127.0.0.1:{listening.socket.getsockname()[1]}"
-        listening.shutdown()
+    with listening(speak) as url:
+        yield url
 
 
 def test_it_drives_a_server(plain: Path, server: str, tmp_path: Path) -> None:
@@ -177,5 +187,103 @@ def test_it_drives_a_server(plain: Path, server: str, tmp_path: Path) -> None:
     verdict = ended.verdict
     assert verdict["delivery"]["runs"]["ok"] >= 25
     assert verdict["identity"]["proofs"] == {"full": verdict["connections"]["ready"]}
-    assert verdict["connections"]["bad_tokens"] == {"attempted": 1, "rejected": 1}
+    forged = verdict["connections"]["bad_tokens"]
+    assert forged["attempted"] == forged["rejected"] > 0
     assert "tool_completed" in {row["kind"] for row in ended.rows("events")}
+
+
+def test_the_tools_write_and_check_a_first_version(server: str, tmp_path: Path) -> None:
+    here = {"ws://127.0.0.1:9000": server, "ws://127.0.0.1:9000/chat": f"{server}/chat"}
+    (tmp_path / "prompts.toml").write_text(PROMPTS)
+    more = ["--prompts", str(tmp_path / "prompts.toml"), "--results", str(tmp_path / "results")]
+    new = [here.get(word, word) for word in documented("python -m crosstalk.tools.new_dialect plain")]
+    made = call([*new, *more, "--quiet", "0.5", "--out", str(tmp_path / "plain.py")], JWT_SECRET_KEY=SECRET)
+    assert made.returncode == 0, made.stderr
+    assert {file.name for file in tmp_path.glob("*plain*")} == {"plain.py", "plain.frames.jsonl", "test_plain.py"}
+    here["plain.py:Plain"] = f"{tmp_path / 'plain.py'}:Plain"
+    words = [
+        here.get(word, word) for word in documented("python -m crosstalk.tools.check_dialect --dialect plain.py:Plain")
+    ]
+    done = call([*words, *more], JWT_SECRET_KEY=SECRET)
+    assert done.returncode == 0, done.stdout + done.stderr
+    offline = call([*words[:-2], "--frames", str(tmp_path / "plain.frames.jsonl")])
+    assert offline.returncode == 0, offline.stdout + offline.stderr
+
+
+def test_the_example_is_short_and_understood(plain: Path, server: str, tmp_path: Path) -> None:
+    assert len(plain.read_text().splitlines()) < 80
+    (tmp_path / "prompts.toml").write_text(PROMPTS)
+    words = ["--dialect", f"{plain}:Plain", "--host", server, "--prompts", str(tmp_path / "prompts.toml")]
+    tool = documented("python -m crosstalk.tools.check_dialect --dialect plain.py:Plain")[:3]
+    done = call([*tool, *words, "--results", str(tmp_path)], JWT_SECRET_KEY=SECRET)
+    assert done.returncode == 0 and "identity shown: yes, in full" in done.stdout, done.stdout + done.stderr
+
+
+# --- docs/your-backend.md -------------------------------------------------------------------------------------------
+
+OWN_FILES = f"{STAGING} --limits my_limits.toml --prompts my_prompts.toml"
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[str]:
+    with backend("--time-scale", "0.5") as process:
+        yield process.url.replace("http", "ws", 1)
+
+
+@pytest.fixture
+def own_files(tmp_path: Path) -> dict[str, str]:
+    """The files of the page, as it shows them."""
+    prompts, limits, not_required = blocks(YOURS, "toml")
+    (tmp_path / "my_prompts.toml").write_text(prompts)
+    (tmp_path / "my_limits.toml").write_text(limits)
+    tables = limits[limits.index("[[phase]]") :]
+    (tmp_path / "not_required.toml").write_text(f"{not_required}\n{tables}")
+    return {name: str(tmp_path / name) for name in ("my_prompts.toml", "my_limits.toml", "not_required.toml")}
+
+
+@pytest.mark.parametrize(
+    ("start", "last"),
+    [
+        ("python -m crosstalk.tools.preflight --host wss://chat.example.org --environment staging", ""),
+        ("python -m crosstalk.tools.check_dialect --dialect netra", "understood: 5 of 5 runs"),
+    ],
+    ids=["preflight", "check_dialect"],
+)
+def test_the_tools_look_at_a_backend_of_ones_own(target: str, tmp_path: Path, start: str, last: str) -> None:
+    words = [target if word == "wss://chat.example.org" else word for word in documented(start)]
+    done = call([*words, "--results", str(tmp_path)], JWT_SECRET_STAGING=SECRET)
+    assert done.returncode == 0 and done.stdout.rstrip().endswith(last), done.stdout + done.stderr
+
+
+def test_own_limits_and_prompts_judge_a_backend_of_ones_own(
+    target: str, own_files: dict[str, str], tmp_path: Path
+) -> None:
+    here = {"wss://chat.example.org": target, **own_files}
+    words = [here.get(word, word) for word in documented(OWN_FILES)]
+    ended = load_test([*words, "--users", "10", "--run-time", "15s"], tmp_path / "results", JWT_SECRET_STAGING=SECRET)
+    assert ended.exit_code == 0, ended.output
+    assert {row["prompt"] for row in ended.rows("runs")} == {"question", "same_words"}
+    assert {limit["name"] for limit in ended.verdict["limits"]} >= {"runs completed", "first words"}
+
+
+@pytest.mark.parametrize(("limits", "exit_code"), [("my_limits.toml", 1), ("not_required.toml", 0)])
+def test_a_model_that_repeats_nothing(
+    plain: Path, own_files: dict[str, str], tmp_path: Path, limits: str, exit_code: int
+) -> None:
+    with listening(partial(speak, repeats=False)) as url:
+        here = {"wss://chat.example.org": url, **own_files, "my_limits.toml": own_files[limits]}
+        words = [here.get(word, word) for word in documented(OWN_FILES)]
+        more = ["--dialect", f"{plain}:Plain", "--users", "5", "--run-time", "15s", "--max-runs", "40"]
+        ended = load_test([*words, *more, "--think-time", "0.05"], tmp_path / "results", JWT_SECRET_STAGING=SECRET)
+    assert ended.exit_code == exit_code, ended.output
+    [channel] = [one for one in ended.verdict["isolation"]["channels"] if one["channel"] == 2]
+    assert channel["verdict"] != "pass", channel
+    assert ("not_real" in ended.violations()) == (exit_code == 1)
+
+
+def test_the_pipeline_runs_commands_of_the_page() -> None:
+    [snippet] = blocks(YOURS, "yaml")
+    run = [line.partition("- run: ")[2] for line in snippet.splitlines() if "- run: " in line]
+    said = {line for block in blocks(YOURS, "sh") for line in block.splitlines()}
+    assert set(run) - said == {"pip install -r requirements.txt"}
+    assert len(run) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import re
@@ -10,7 +11,8 @@ import socket
 import pytest
 
 from crosstalk.hosts import Route
-from crosstalk.http import HttpClient
+from crosstalk.http import HttpClient, text_at
+from crosstalk.proxy import Proxy
 from tests.helpers import Authority, Peer, server
 
 OK = json.dumps({"status": "healthy"})
@@ -166,6 +168,45 @@ def test_proxies_and_passwords_of_the_environment_are_left_alone(monkeypatch, tm
         assert "Authorization" not in here.wait()[0]
 
 
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ("407 Proxy Authentication Required", "set CROSSTALK_PROXY_CREDENTIALS to user:password"),
+        ("403 Forbidden", "makes no tunnel"),
+    ],
+)
+def test_a_proxy_that_refuses_is_named_without_its_credentials(status, said):
+    with server(answering(status)) as here:
+        way = Proxy("127.0.0.1", here.port, "me:hush-hush")
+        answer = client("target.test:443", scheme="https", proxy=way).call("GET", "/")
+    assert answer.status == 0
+    assert answer.error.startswith(f"the proxy 127.0.0.1:{here.port} ") and said in answer.error
+    assert "hush" not in answer.error
+
+
+def test_a_plain_call_goes_to_the_proxy_whole_and_with_its_credentials():
+    with server(ok) as here:
+        way = Proxy("127.0.0.1", here.port, "me:p@ss:word/")
+        assert client("target.test:80", proxy=way).call("GET", "/health").status == 200
+        [head] = here.wait()
+    assert head.startswith("GET http://target.test:80/health HTTP/1.1\r\n")
+    assert f"Proxy-Authorization: Basic {base64.b64encode(b'me:p@ss:word/').decode()}\r\n" in head
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "found"),
+    [
+        ({"access_token": "t"}, "access_token", "t"),
+        ({"data": {"token": "t"}}, "data.token", "t"),
+        ({"data": []}, "data.token", ""),
+        ({"token": 7}, "token", ""),
+        (None, "token", ""),
+    ],
+)
+def test_a_text_is_found_by_its_path(body, path, found):
+    assert text_at(body, path) == found
+
+
 # --- TLS ------------------------------------------------------------------------------------------------------------
 
 
@@ -187,6 +228,12 @@ def test_a_certificate_that_is_not_trusted_says_what_to_do(authority, named):
     assert answer.status == 0
     assert answer.error.startswith("TLS failed: ")
     assert "--ca" in answer.error
+
+
+def test_insecure_takes_any_certificate(authority, recwarn):
+    with server(ok, tls=authority.server_context("elsewhere.test")) as here:
+        assert client(here.address, scheme="https", insecure=True).call("GET", "/").status == 200
+    assert list(recwarn) == []
 
 
 def test_a_server_that_speaks_no_tls_is_named_so():

@@ -93,6 +93,26 @@ def test_ids_that_we_did_not_choose_are_the_servers() -> None:
     assert (found.run_path, found.run_by_client) == ("run_id", False)
 
 
+def test_the_id_that_we_sent_goes_before_one_that_is_called_so() -> None:
+    frames = [[{"run_id": f"77f{n}", **f, "tag": f.get("run")} for f in plain(n)] for n in (0, 1)]
+    found = guess(recorded(*[[{k: v for k, v in f.items() if k != "run"} for f in each] for each in frames]))
+    assert (found.run_path, found.run_by_client, found.run_others) == ("tag", True, ["run_id"])
+
+
+def test_the_id_of_a_call_is_no_id_of_a_run() -> None:
+    frames = [[{k: v for k, v in f.items() if k != "run"} for f in plain(n)] for n in (0, 1)]
+    found = guess(recorded(*frames))
+    assert found.run_path == "" and found.call_path == "call.id"
+    assert load(dialect_source(found, "Mine"), "Mine").frames_name_runs is False
+
+
+def test_the_answer_is_where_the_reference_comes_back_not_where_most_is_said() -> None:
+    status = [{"op": "status", "line": f"still busy with it {n}"} for n in range(9)]
+    frames = [[f for one in plain(n) for f in ([one, *status] if "call" in one else [one])] for n in (0, 1)]
+    first, _ = events(recorded(*frames))
+    assert {event.name for event in first if event.kind is Kind.CHUNK} == {"part"}
+
+
 def test_text_in_base64_is_decoded() -> None:
     frames = [
         [{**f, **{key: coded(f[key]) for key in ("piece", "whole") if key in f}} for f in plain(n)] for n in (0, 1)
@@ -102,10 +122,26 @@ def test_text_in_base64_is_decoded() -> None:
     assert load(dialect_source(guess(recording), "Mine"), "Mine").encodes_text is True
 
 
+@pytest.mark.parametrize("text", ["no base64!", "äöü", 7, [], coded("x")[:-1]])
+def test_text_that_is_no_base64_is_malformed(text: object) -> None:
+    frames = [
+        [{**f, **{key: coded(f[key]) for key in ("piece", "whole") if key in f}} for f in plain(n)] for n in (0, 1)
+    ]
+    dialect = load(dialect_source(guess(recorded(*frames)), "Mine"), "Mine")
+    [event] = dialect.decode(json.dumps({"op": "part", "piece": text}).encode())
+    assert event.kind is (Kind.CHUNK if text == [] else Kind.MALFORMED)  # no text is an empty one
+
+
 def test_runs_that_do_not_think_get_a_lifecycle_of_their_own() -> None:
     dialect = load(dialect_source(guess(recorded(plain(0, thinking=False), plain(1, thinking=False))), "Mine"), "Mine")
     assert dialect.lifecycle.required == (Kind.STARTED, Kind.COMPLETED)
     assert load(dialect_source(guess(PLAIN), "Mine"), "Mine").lifecycle.required[1] is Kind.THINKING
+
+
+def test_a_call_of_a_tool_is_known_by_its_fields_where_its_name_is_short() -> None:
+    short = {"tool_call": "call", "tool_result": "result"}
+    first, _ = events(recorded(*[[{**f, "op": short.get(f["op"], f["op"])} for f in plain(n)] for n in (0, 1)]))
+    assert [event.kind for event in first] == KINDS
 
 
 def test_names_that_say_nothing_are_marked_with_their_reason() -> None:
@@ -202,8 +238,8 @@ SHAPES = {
     ),
     "Threads": Shape(
         "/agui",
-        ("--create", "POST /agui/threads {}", "--send", json.dumps({"type": "RUN", "threadId": "{thread_id}", "messages": [
-            {"id": "{message_id}", "role": "user", "content": "{prompt}"}]})),
+        ("--create", "POST /agui/threads {}", "--send", json.dumps({"type": "RUN", "threadId": "{thread_id}",
+            "messages": [{"id": "{message_id}", "role": "user", "content": "{prompt}"}]})),
         {'"name-of-an-error"': '"RUN_ERROR"', NO_DELETE: 'return Call("DELETE", f"/agui/threads/{thread_id}")\n'},
     ),
     "Runs": Shape(
@@ -304,6 +340,21 @@ def test_a_token_of_ones_own_is_used_and_not_written(url: str, tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     texts = [file.read_text() for file in tmp_path.glob("*mine*")]
     assert len(texts) == 3 and any("someone7" in text for text in texts) and not any(token in text for text in texts)
+
+
+def test_a_prompt_that_is_not_understood_is_told(url: str, tmp_path: Path) -> None:
+    command = [
+        "crosstalk.tools.new_dialect",
+        "mine",
+        "--url",
+        f"{url}/ws",
+        "--send",
+        '{"type": "what", "p": "{prompt}"}',
+    ]
+    code, output = ended(
+        start(*command, "--quiet", "0.3", "--out", str(tmp_path / "mine.py"), "--results", str(tmp_path))
+    )
+    assert code == 0 and "note: no answer was recognised" in output and '"received_type":"what"' in output, output
 
 
 def test_a_file_that_is_there_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

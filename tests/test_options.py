@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PROMISED = {
     "environment", "dialect", "auth", "accounts", "think_time", "limits", "prompts", "results", "keep_results",
     "keep_text", "baseline", "seed", "fail_fast", "until_judged", "max_runs", "max_connections", "header", "ca",
-    "revision", "yes", "faults",
+    "revision", "yes", "faults", "socket_url", "rest_url", "auth_url", "socket_path", "client_certificate",
+    "client_key", "proxy", "cookie", "insecure",
 }  # fmt: skip
 
 
@@ -52,8 +53,14 @@ def test_an_option_may_come_from_the_environment():
     assert (options.environment, options.think_time, options.max_runs, options.fail_fast) == ("staging", 0.25, 7, True)
 
 
-def test_headers_add_up():
-    assert parsed("--header", "X-A=A", "--header", "X-B=B").header == ["X-A=A", "X-B=B"]
+@pytest.mark.parametrize("option", ["header", "cookie"])
+def test_headers_and_cookies_add_up(option):
+    assert getattr(parsed(f"--{option}", "X-A=A", f"--{option}", "X-B=B"), option) == ["X-A=A", "X-B=B"]
+
+
+def test_places_and_ways_come_from_the_environment_too():
+    options = parsed(env={"LOCUST_SOCKET_URL": "ws://h", "LOCUST_INSECURE": "true", "LOCUST_CLIENT_KEY": "k.pem"})
+    assert (options.socket_url, options.insecure, options.client_key) == ("ws://h", True, "k.pem")
 
 
 @pytest.mark.parametrize(
@@ -92,4 +99,6 @@ print(json.dumps([sorted(set(vars(options)) - before), options.think_time, sorte
     ours, think_time, in_web_ui = json.loads(done.stdout)
     assert set(ours) >= PROMISED
     assert think_time == 0.5
-    assert not {"results", "header", "ca", "yes", "baseline"} & set(in_web_ui)
+    assert not {
+        "results", "header", "ca", "yes", "baseline", "cookie", "proxy", "insecure", "socket_url", "client_key"
+    } & set(in_web_ui)  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crosstalk.tools.check_dialect_seen import Frame, Report, RunSeen, unmapped, unused_ids
-from crosstalk.wire.event import Event, Kind
+from crosstalk.wire.event import RUN_KINDS, Event, Kind
 from crosstalk.wire.redact import redact
 
 TEXT_MAX = 44
@@ -113,7 +113,7 @@ def _to_do(report: Report) -> list[str]:
     among = f"; unmapped so far: {', '.join(names)}" if names else ""
     if Kind.MALFORMED in kinds:
         todo.append("decode: some frames cannot be read; see `unmapped` above")
-    if not any(run.ended for run in report.runs):
+    if not kinds & {Kind.COMPLETED, Kind.ERROR}:
         todo.append(f"decode: no frame became `completed` or `error`{among}")
     wrong = " ".join(text for run in report.runs for text in run.violations) + " ".join(report.loose)
     if "missing:" in wrong:
@@ -124,6 +124,7 @@ def _to_do(report: Report) -> list[str]:
         todo.append("Event.key: different events have the same key; leave it empty where frames have no number or id")
     if "text_differs:" in wrong:
         todo.append("Event.text: chunks do not make up the final text; check both fields, or chunks_make_final_text")
-    if "unknown_run:" in wrong or "wrong_socket:" in wrong:
+    nobodys = "silent:" in wrong and kinds & RUN_KINDS
+    if nobodys or "unknown_run:" in wrong or "wrong_socket:" in wrong:
         todo.append("Event.run_id: it is no id of a run that was started; see `unused` above, and ids_from")
-    return todo or ["see the runs that were not understood, above"]
+    return todo or ["see what is not understood, above, run by run"]

@@ -21,6 +21,8 @@ from crosstalk.tools.new_dialect_guess import guess
 from crosstalk.tools.new_dialect_record import Unknown, Wanted, frames_file, record
 from crosstalk.tools.new_dialect_seen import Recording, split_call
 from crosstalk.tools.new_dialect_write import dialect_source, places, test_source
+from crosstalk.wire.event import Kind
+from crosstalk.wire.redact import redact
 
 EXIT_WRITTEN, EXIT_USAGE, EXIT_NOT_READY = 0, 2, 5
 #: how --token-env travels through the reader of settings, which alone looks at environment variables
@@ -105,6 +107,9 @@ def _write(files: tuple[Path, Path, Path], recording: Recording, secrets: list[s
     print(f"recorded: {count} frames in {len(recording.exchanges)} exchanges; {len(recording.before)} before the first")
     for name, meaning in found.kinds.items():
         print(f"  {name:<32} {meaning.kind:<16} {meaning.why}{'' if meaning.sure else ' (to be looked at)'}")
+    if not any(meaning.kind is Kind.CHUNK for meaning in found.kinds.values()):
+        first = redact(recording.exchanges[0].frames[0][1].decode(errors="replace"))[:200]
+        print(f"note: no answer was recognised; does the target understand --send? The first that came back: {first}")
     print(f"written: {dialect}, {frames.name}, {test.name}")
     for text in places(source):
         print(f"fill in: {text}")

@@ -41,7 +41,7 @@ def class_source(guess: Guess, class_name: str, *, encoded: bool, lifecycle: str
         lines += [
             "        try:",
             "            text = base64.b64decode(text, validate=True).decode() if name in BASE64 else text",
-            "        except (binascii.Error, UnicodeDecodeError) as error:",
+            "        except ValueError as error:",
             '            return malformed(f"text is not base64 of UTF-8: {error}")',
         ]
     lines += [f"        {line}" for line in _event(guess)]

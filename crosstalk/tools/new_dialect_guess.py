@@ -136,7 +136,9 @@ def _ids(found: Guess, said: Sequence[Said]) -> None:
             continue
         each = [next(iter(value)) for value in values]
         sent = [value == x.run_id for value, x in zip(each, exchanges, strict=True)]
-        if len(set(each)) == len(each) and (all(sent) or looks_like_id(path, each[0])):
+        if len(set(each)) == len(each) and (
+            all(sent) or (looks_like_id(path, each[0]) and _frames_all(found, said, path))
+        ):
             share = sum(bool(one.text(path)) for one in said) / len(said)
             score = 100 * all(sent) + 40 * bool(RUN_WORDS & set(words(path))) + 10 * share - 5 * path.count(".")
             scores.append((score, path, all(sent)))
@@ -150,6 +152,12 @@ def _ids(found: Guess, said: Sequence[Said]) -> None:
         found.run_others = [path for _, path, _ in scores[1:4]]
     elif found.recording.create:
         found.run_by_client = False
+
+
+def _frames_all(found: Guess, said: Sequence[Said], path: str) -> bool:
+    """Has the first or the last frame of each exchange the field? The id of a run has; that of its one call has not."""
+    whole = [[one for one in said if one.exchange == number] for number in _numbers_of(found)]
+    return all(each[0].text(path) or each[-1].text(path) for each in whole)
 
 
 def _is_thread(found: Guess, path: str, each: Sequence[str]) -> bool:

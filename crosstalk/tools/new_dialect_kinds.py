@@ -13,6 +13,7 @@ from crosstalk.tools.new_dialect_seen import Exchange, Said, by_name, plain_of, 
 from crosstalk.wire.event import Kind
 
 TOOL = ("tool", "function", "action")
+CALL = ("call", "invo", "use", "run", "exec", "result", "output", "return")
 THINK = ("think", "thought", "reason", "reflect")
 END = ("done", "finish", "complet", "end", "final", "stop", "success")
 START = ("start", "begin", "began", "creat", "accept", "init", "open", "queued")
@@ -112,7 +113,7 @@ def _prose(texts: Sequence[str]) -> bool:
 
 
 def _tools(names: Mapping[str, list[Said]], found: dict[str, Meaning]) -> None:
-    of_tools = [name for name in names if name not in found and _has(name, TOOL)]
+    of_tools = [name for name, frames in names.items() if name not in found and _of_tools(name, frames)]
     results = [name for name in of_tools if _has(name, RESULT)] or [name for name in of_tools if _has(name, END)]
     starts = [name for name in of_tools if name not in results and not _has(name, ("arg", "delta", "end"))]
     for name in results[:1]:
@@ -121,6 +122,12 @@ def _tools(names: Mapping[str, list[Said]], found: dict[str, Meaning]) -> None:
         found[name] = Meaning(Kind.TOOL_EXECUTING, "its name")
     for name in of_tools:
         found.setdefault(name, Meaning(Kind.OTHER, "opens or closes what another frame says"))
+
+
+def _of_tools(name: str, frames: Sequence[Said]) -> bool:
+    """Does the name speak of a tool, or each of its frames name one?"""
+    fields = [{word for path in one.fields for word in words(path)} for one in frames]
+    return _has(name, TOOL) or (_has(name, CALL) and all({"tool", "function"} & each for each in fields))
 
 
 def _thoughts(names: Mapping[str, list[Said]], found: dict[str, Meaning]) -> None:

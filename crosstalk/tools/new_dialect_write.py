@@ -53,7 +53,7 @@ from crosstalk.wire.event import RUN_KINDS
 
 HERE = Path(__file__).parent
 DIALECT = load_dialect(f"{{HERE / '{stem}.py'}}:{class_name}")
-LINES = [json.loads(line) for line in (HERE / "{stem}.frames.jsonl").readtext_literal(encoding="utf-8").splitlines()]
+LINES = [json.loads(line) for line in (HERE / "{stem}.frames.jsonl").read_text(encoding="utf-8").splitlines()]
 #: how often each kind came, an exchange each; after a place was filled in, put right what it changed
 KINDS = {_indented(json.dumps(counted))}
 
@@ -102,7 +102,7 @@ def _source(guess: Guess, class_name: str, *, five_events: bool) -> str:
     made, count = bool(guess.recording.create), len(guess.recording.exchanges)
     parts = [
         f'"""The `{class_name.lower()}` dialect, guessed from {count} recorded exchanges."""\n',
-        "import base64\nimport binascii" if encoded else "",
+        "import base64" if encoded else "",
         f"from collections.abc import Iterable{', Mapping' if made else ''}\nfrom typing import Any\n\nimport orjson\n",
         f"from crosstalk.wire.dialect import Call, Dialect, {'Place, ' if made else ''}Turn, malformed",
         "from crosstalk.wire.event import Event, Kind",

@@ -30,12 +30,13 @@ from crosstalk.config import ConfigError, Settings, check_target, load_settings
 from crosstalk.generator import Begin, Generator
 from crosstalk.health import raise_file_limit
 from crosstalk.options import add_options
-from crosstalk.ready import FAIL, OK, WARN, Check, Line, connection, forged_token, health, one_run, token
+from crosstalk.ready import FAIL, OK, WARN, Check, Line, connection, forged_token, health, token
 from crosstalk.target import BackendFailed, ReferenceBackend
 from crosstalk.tools.preflight_hints import hints, probe_idle
 from crosstalk.tools.preflight_machine import machine, variables
 from crosstalk.tools.preflight_network import network
 from crosstalk.tools.preflight_plan import plan
+from crosstalk.tools.preflight_run import one_run
 
 EXIT_READY, EXIT_USAGE, EXIT_NOT_READY = 0, 2, 5
 

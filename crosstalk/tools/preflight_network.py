@@ -21,6 +21,8 @@ from crosstalk.stream import Stream, connect, resolve
 #: how long a name or a connection may take here
 STEP_S = 3.0
 DAYS_LEFT_MIN = 14
+#: how long a server may take to refuse a client's certificate
+LISTEN_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +136,28 @@ def _tls(door: Door, stream: Stream, route: Route) -> Generator[Line, None, bool
             to_do = "the target may want to see a certificate: --client-certificate FILE"
         yield Line(FAIL, "TLS", f"{door}: no TLS: {said}", to_do, fatal=True)
         return False
+    if ended := _ended_at_once(stream):
+        to_do = "the target may not like the one named with --client-certificate"
+        if not route.client_certificate:
+            to_do = "the target may want to see a certificate: --client-certificate FILE"
+        yield Line(FAIL, "TLS", f"{door}: {ended}", to_do, fatal=True)
+        return False
     line = certificate_line(door, x509.load_der_x509_certificate(stream.certificate()), clock.now_ns() / 1e9)
     if route.insecure:
         line = Line(WARN, "TLS", f"{line.seen}; NOT VERIFIED", "leave --insecure out: anybody may answer there")
     yield line
     return True
+
+
+def _ended_at_once(stream: Stream) -> str:
+    """In TLS 1.3 a server that wants a certificate says so only after the handshake. "": it did not."""
+    try:
+        data = stream.read(LISTEN_S).data
+    except TimeoutError:
+        return ""
+    except OSError as error:
+        return f"ended right after the handshake: {getattr(error, 'reason', None) or error.strerror or error}"
+    return "" if data else "ended right after the handshake"
 
 
 def _refused(door: Door, route: Route, error: ssl.SSLCertVerificationError) -> Line:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 import orjson
 
-from crosstalk.wire.dialect import Call, Dialect, Place, Turn, malformed
+from crosstalk.wire.dialect import Call, Dialect, Place, Turn, malformed, scalar
 from crosstalk.wire.event import Event, Kind
 from crosstalk.wire.lifecycle import FIVE_EVENTS
 
@@ -85,25 +85,25 @@ class Agui(Dialect):
 def _event(fields: dict[str, Any]) -> Event:
     name = fields["type"]
     kind = KINDS.get(name, Kind.OTHER)
-    agent = str(fields.get("stepName") or "")
+    agent = scalar(fields.get("stepName"))
     if name == "STEP_STARTED" and agent.startswith(HANDOFF):
         kind = Kind.HANDOFF
     metadata = fields.get("metadata")
     about: dict[str, Any] = metadata if isinstance(metadata, dict) else {}  # RUN_ERROR names its run only there
     if kind is Kind.ERROR and "refused" in about:
         kind = Kind.REFUSED  # a request was refused; no run has ended
-    call_id = str(fields.get("toolCallId") or "")
+    call_id = scalar(fields.get("toolCallId"))
     return Event(
         kind,
-        run_id=str(fields.get("runId") or about.get("runId") or ""),
-        thread_id=str(fields.get("threadId") or about.get("threadId") or ""),
+        run_id=scalar(fields.get("runId") or about.get("runId")),
+        thread_id=scalar(fields.get("threadId") or about.get("threadId")),
         agent=agent.removeprefix(HANDOFF),
-        tool=str(fields.get("toolCallName") or ""),
+        tool=scalar(fields.get("toolCallName")),
         call_id=call_id,
         text=_text(kind, fields),
         ok=not _failed(fields.get("content")) if kind is Kind.TOOL_COMPLETED else True,
         key=_key(kind, fields, call_id),
-        code=str(fields.get("code") or ""),
+        code=scalar(fields.get("code")),
         name=name,
     )
 
@@ -112,7 +112,7 @@ def _text(kind: Kind, fields: dict[str, Any]) -> str:
     if kind is Kind.COMPLETED:
         result = fields.get("result")
         return result if isinstance(result, str) else ""
-    return str(fields.get("delta") or fields.get("message") or "")
+    return scalar(fields.get("delta") or fields.get("message"))
 
 
 def _failed(content: object) -> bool:
@@ -129,7 +129,7 @@ def _key(kind: Kind, fields: dict[str, Any], call_id: str) -> str:
     if kind in (Kind.TOOL_EXECUTING, Kind.TOOL_COMPLETED):
         return f"{kind}:{call_id}"
     if kind is Kind.STARTED:
-        return f"{kind}:{fields.get('runId')}"
+        return f"{kind}:{scalar(fields.get('runId'))}"
     if kind is Kind.THINKING:
-        return f"{kind}:{fields.get('messageId')}:{fields.get('delta')}"
+        return f"{kind}:{scalar(fields.get('messageId'))}:{scalar(fields.get('delta'))}"
     return ""

@@ -123,3 +123,8 @@ class Dialect:
 def malformed(reason: str) -> list[Event]:
     """The answer of `decode` to a frame it cannot read."""
     return [Event(Kind.MALFORMED, text=reason)]
+
+
+def scalar(value: object) -> str:
+    """A scalar as text. Objects and lists are neither ids nor words: "" (and writing deep ones out would raise)."""
+    return value if isinstance(value, str) else "" if value is None or isinstance(value, dict | list) else str(value)

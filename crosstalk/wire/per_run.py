@@ -6,13 +6,12 @@ Frames are flat and name no run and no user: the socket does. They are numbered,
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 import orjson
 
-from crosstalk.wire.dialect import Call, Dialect, Place, Turn, malformed
+from crosstalk.wire.dialect import Call, Dialect, Place, Turn, malformed, scalar
 from crosstalk.wire.event import Event, Kind
 
 KINDS = {
@@ -46,18 +45,18 @@ class PerRun(Dialect):
         kind = KINDS.get(fields["event"], Kind.OTHER)
         try:
             text = _text(kind, fields)
-        except (binascii.Error, UnicodeDecodeError) as error:
+        except (ValueError, TypeError) as error:  # no text at all, no base64, or no UTF-8
             return malformed(f"text is not base64 of UTF-8: {error}")
         return [
             Event(
                 kind,
-                agent=str(fields.get("agent") or ""),
-                tool=str(fields.get("tool") or ""),
-                call_id=str(fields.get("call") or ""),
+                agent=scalar(fields.get("agent")),
+                tool=scalar(fields.get("tool")),
+                call_id=scalar(fields.get("call")),
                 text=text,
                 ok=bool(fields.get("ok", True)),
-                key=f"seq:{fields['seq']}" if "seq" in fields else "",
-                code=str(fields.get("code") or ""),
+                key=f"seq:{scalar(fields['seq'])}" if "seq" in fields else "",
+                code=scalar(fields.get("code")),
                 name=fields["event"],
             )
         ]
@@ -87,4 +86,4 @@ class PerRun(Dialect):
 def _text(kind: Kind, fields: dict[str, Any]) -> str:
     if kind in (Kind.CHUNK, Kind.COMPLETED):
         return base64.b64decode(fields.get("text") or "", validate=True).decode()
-    return str(fields.get("thought") or fields.get("message") or "")
+    return scalar(fields.get("thought") or fields.get("message"))

@@ -9,7 +9,7 @@ from crosstalk.user import ChatUser
 class Colleague(ChatUser):
     questions = 3
 
-    @task
+    @task  # type: ignore[untyped-decorator]
     def conversation(self) -> None:
         """This backend has no threads: one is only what the questions of a conversation have in common."""
         thread: Thread = self.person.new_thread(ids_from="server")

@@ -114,7 +114,7 @@ def test_every_fault_of_the_catalogue_is_tried_here() -> None:
     from crosstalk.backend.faults import CATALOGUE
 
     elsewhere = {"leak_wrong_socket", "close_1011", "lost_before_ready", "demo_user"}
-    elsewhere |= {case.fault for case in FIELD} | set(SHAPED) | {"cache_down"}
+    elsewhere |= {case.name for case in FIELD} | set(SHAPED) | {"cache_down"}
     assert {fault.name for fault in CATALOGUE} == {*DELIVERY, *LEAKS, *elsewhere}
 
 

@@ -29,6 +29,10 @@ class Case:
     options: tuple[str, ...] = ()
     scenario: str = "smoke"
 
+    @property
+    def name(self) -> str:
+        return self.fault.partition(":")[0]
+
 
 QUICK = ("--users", "6", "--spawn-rate", "6", "--run-time", "7s")
 CASES = (
@@ -42,7 +46,7 @@ CASES = (
     Case("a tool's failure is not passed on", "tool_error_swallowed", 1, "tool", "tool error swallowed", "tool"),
     Case("a partial stream, then silence", "stall_mid_stream", 1, "stream", "silence after"),
     Case("one router that gains a handler per connection: bleeding and growth", "router_growth", 3, "", "", "router"),
-    Case("several session managers for one user", "split_sessions", 1, "stream", "missing", "session"),
+    Case("several session managers for one user", "split_sessions:1:0-2", 1, "stream", "missing", "session"),
     Case("every socket authenticated as one demo user", "demo_user", 5, "", "demo"),
     Case("a relaxed mode that hashes tokens, so that users collide", "hashed_ids", 5, "", "user-00"),
     Case("any token is accepted", "accept_any_token", 1, "authenticate", "accepted", "signature"),
@@ -65,11 +69,13 @@ CASES = (
     Case("a canned answer: nothing was run", "canned_answer", 1, "end", "not real", "canned"),
     Case("results of 0.00 s", "zero_time", 1, "", "work takes time", options=("--environment", "staging")),
 )
-NAMES = [case.fault for case in CASES]
+NAMES = [case.name for case in CASES]
 
 
 def prompts_of(case: Case) -> tuple[str, ...]:
-    return ("--prompts", "tests/end_to_end/tools.toml") if case.scenario == "smoke" else ("--users", "16")
+    if case.scenario != "smoke":
+        return ("--users", "16")
+    return ("--prompts", "tests/end_to_end/tools.toml") if "tool" in case.name else ()
 
 
 def load_test(case: Case, results: Path) -> Ended:
@@ -107,7 +113,7 @@ def page() -> str:
     ]
     for case in CASES:
         told = case.signature or case.cause
-        lines.append(f"| {case.what} | `{case.fault}` | {case.exit_code} | {case.stage or '–'} | {told} |")
+        lines.append(f"| {case.what} | `{case.name}` | {case.exit_code} | {case.stage or '–'} | {told} |")
     return "\n".join(lines) + "\n"
 
 
