@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 SMOKE := $(BIN)/locust --config scenarios/smoke.conf
 ARGS ?=
 
-.PHONY: help smoke leak ui test lint format clean
+.PHONY: help smoke leak ui preflight test test-long lint format clean
 
 help:
 	@echo "make smoke   20 users for 40 s on the reference backend: verdict and report"
 	@echo "make leak    the same on a backend that leaks: red, with its evidence"
 	@echo "make ui      explore in the Locust web UI on http://127.0.0.1:8089"
-	@echo "make test    all tests          make lint    style and types"
+	@echo "make preflight   is the target ready? what is wrong, where, and what to do"
+	@echo "make test    all tests          make lint    style and types          make test-long   those that take minutes"
 	@echo "ARGS=… adds Locust options: make smoke ARGS='--users 50 --host wss://…'"
 
 smoke: $(VENV)/ready
@@ -25,8 +26,15 @@ leak: $(VENV)/ready
 ui: $(VENV)/ready
 	@$(BIN)/locust $(ARGS)
 
+preflight: $(VENV)/ready
+	@$(BIN)/python -m crosstalk.tools.preflight --config scenarios/smoke.conf $(ARGS)
+
 test: $(VENV)/ready-dev
 	@$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
+
+# A load test of minutes each: not part of `make test`.
+test-long: $(VENV)/ready-dev
+	@$(BIN)/python -m pytest -m long $(ARGS)
 
 lint: $(VENV)/ready-dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy crosstalk reports users scenarios locustfile.py

@@ -81,6 +81,7 @@ class Settings:
     max_runs: int
     max_connections: int
     revision: str
+    log_query: str
     faults: str
     host_agreed: str
 
@@ -135,6 +136,7 @@ def load_settings(options: Any, environ: Mapping[str, str] = os.environ) -> Sett
         ),
         max_connections=options.max_connections,
         revision=options.revision,
+        log_query=options.log_query,
         faults=options.faults,
         host_agreed=options.yes,
     )

@@ -196,6 +196,7 @@ class LoadTest:
                 "seed": settings.seed,
                 "faults": settings.faults,
                 "fail_fast": settings.fail_fast,
+                "log_query": settings.log_query,
             },
             "target": {
                 "url": self.begin.target,

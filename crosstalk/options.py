@@ -170,6 +170,15 @@ def add_options(parser: Any) -> None:
         help="allow this host although the environment does not list it",
     )
     add(
+        "--log-query",
+        default="",
+        metavar="TEMPLATE",
+        env_var="LOCUST_LOG_QUERY",
+        include_in_web_ui=False,
+        help="a query for the server's logs, filled in for each failure: {trace_id} {run_id} {connection_id} {user_id} "
+        "{from} {to}",
+    )
+    add(
         "--faults",
         default="",
         metavar="NAME[:RATE[:WHEN]],…",

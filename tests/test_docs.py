@@ -51,6 +51,21 @@ COMMANDS = {
     "locust --config scenarios/smoke.conf --host ws://127.0.0.1:9000 --dialect plain.py:Plain": (
         "tests/test_docs_dialect.py::test_it_drives_a_server"
     ),
+    "python -m crosstalk.tools.new_dialect plain": (
+        "tests/test_docs_dialect.py::test_the_tools_write_and_check_a_first_version"
+    ),
+    "python -m crosstalk.tools.check_dialect --dialect plain.py:Plain": (
+        "tests/test_docs_dialect.py::test_the_tools_write_and_check_a_first_version"
+    ),
+    "python -m crosstalk.tools.check_dialect --dialect netra": (
+        "tests/test_docs_dialect.py::test_the_tools_look_at_a_backend_of_ones_own"
+    ),
+    "python -m crosstalk.tools.preflight --host wss://chat.example.org --environment staging": (
+        "tests/test_docs_dialect.py::test_the_tools_look_at_a_backend_of_ones_own"
+    ),
+    f"{STAGING} --limits my_limits.toml --prompts my_prompts.toml": (
+        "tests/test_docs_dialect.py::test_own_limits_and_prompts_judge_a_backend_of_ones_own"
+    ),
 }
 
 
