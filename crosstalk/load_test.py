@@ -64,6 +64,7 @@ class LoadTest:
     collector: Any = field(init=False)
     limits: Any = field(init=False)
     previous: dict[str, Any] | None = field(init=False)
+    run: dict[str, Any] = field(init=False)  # what `run.json` holds, once it is written
     _evidence_asked: set[str] = field(default_factory=set)
     _armed: bool = False
 
@@ -161,13 +162,23 @@ class LoadTest:
                 self.problems.append(f"worker {name}: {len(missing)} of {last} batches did not arrive")
             if worker.get("spilled_batches"):
                 self.problems.append(f"worker {name}: {worker['spilled_batches']} batches are on its disk, not here")
-        self.collector.close(self._run())
+        self.run = self._run()
+        self.collector.close(self.run)
         latest = self.settings.results / "latest"
         try:
             latest.unlink(missing_ok=True)
             latest.symlink_to(self.folder.name, target_is_directory=True)
         except OSError:
             pass  # a file system without links: results/<id> is named on the terminal all the same
+
+    def judge(self) -> dict[str, Any]:
+        """The verdict, from what was seen live: for a load test without reports, or whose reports failed."""
+        from crosstalk.checks.judge import judge
+
+        verdict = judge(self.run, self.collector.tally)
+        (self.folder / "verdict.json").write_bytes(orjson.dumps(verdict, option=orjson.OPT_INDENT_2))
+        print(f"crosstalk: {verdict['word']}: {verdict['sentence']}", flush=True)
+        return verdict
 
     def prune(self) -> None:
         """Remove the oldest results beyond the setting; never this one's."""
