@@ -36,6 +36,10 @@ def collect_from_workers(runner: MasterRunner, load_test: LoadTest, worker_done:
         else:
             worker_done.clear()
             worker_done.wait(0.2)
+    named = {worker.get("node") for worker in load_test.workers.values()}
+    if load_test.readiness.ready:
+        for node in sorted(load_test.nodes - named):
+            load_test.problems.append(f"worker {node} handed over nothing at all")
     for name, worker in load_test.workers.items():
         if "node" in worker and not worker.get("done"):
             worker["lost"] = True

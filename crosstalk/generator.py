@@ -30,6 +30,7 @@ from crosstalk.record.rows import Row
 from crosstalk.session import NotReady, Session
 from crosstalk.terms import Counters, Sinks, Terms
 from crosstalk.wire.dialect import Call, Turn
+from crosstalk.wire.redact import redact
 
 #: rows wait at most this long before they are handed over
 FLUSH_EVERY_S = 0.5
@@ -93,6 +94,7 @@ class Generator:
         self._sessions: dict[str, Session] = {}
         self._persons: dict[int, Person] = {}
         self._here: set[int] = set()
+        self._connections_before: dict[int, int] = {}  # of accounts that were used by the checks: names go on
         self._placed: set[int] = set()  # numbers of those who hold one of the `max_connections` places
         self._places = BoundedSemaphore(settings.max_connections) if settings.max_connections else None
         self._terms = Terms(
@@ -167,20 +169,59 @@ class Generator:
         :param socket_path: where its socket is, if not at the dialect's usual path.
         :raises NotReady: it did not become ready.
         """
-        if self._places is not None:
-            self._places.acquire()
-            self._placed.add(person.number)
-        session = self.session(person)
-        session.go_to(socket_path)
+        self._take_place(person)
         begun_ns = clock.now_ns()
+        session = None
         try:
+            session = self.session(person)
+            session.go_to(socket_path)
             session.open()
         except NotReady as problem:
             self.disconnected(person)
-            self.milestone("CONNECT", problem.stage, (clock.now_ns() - begun_ns) / 1e6, 0, problem.reason)
+            if session is None:  # refused before there was a socket: at the sign-in
+                self.unreached(person, problem, begun_ns)
+            self.milestone("CONNECT", problem.stage, (clock.now_ns() - begun_ns) / 1e6, 0, redact(problem.reason))
             raise
         self.milestone("CONNECT", "ready", (clock.now_ns() - begun_ns) / 1e6, 0, "")
         return session
+
+    def unreached(self, person: Person, problem: NotReady, begun_ns: int) -> None:
+        """An attempt to connect that never came to a socket leaves its row all the same: it is not accepted."""
+        refused = problem.stage == "authenticate"
+        nothing: dict[str, Any] = dict.fromkeys(
+            ("connected_ns", "upgraded_ns", "ready_ns", "http_status", "close_code", "probe_time_min_ns",
+             "probe_time_median_ns")
+        )  # fmt: skip
+        empty: dict[str, Any] = dict.fromkeys(("peer", "trace_id", "close_reason", "closed_by", "identity_seen"), "")
+        person.connections += 1
+        self.record("connections", row(
+            "connections",
+            **nothing,
+            **empty,
+            **dict.fromkeys(("bytes_in", "bytes_out", "frames_in", "frames_out", "events_in"), 0),
+            worker=self.worker,
+            connection=f"{self.worker}-{person.name}-c{person.connections}",
+            purpose="user",
+            account=person.name,
+            user_class=person.user_class,
+            url=self._terms.socket_url.partition("?")[0],
+            transport=self._terms.transport,
+            begun_ns=begun_ns,
+            ended_ns=clock.now_ns(),
+            outcome="refused" if refused else "failed",
+            stage=problem.stage,
+            error=redact(problem.reason),
+            identity="unknown",
+        ))  # fmt: skip
+
+    def _take_place(self, person: Person) -> None:
+        """With `--max-connections`: wait until there is room, or the load test ends."""
+        if self._places is None or person.number in self._placed:
+            return
+        while not self._places.acquire(timeout=0.5):
+            if self.stopping.is_set():
+                raise NotReady("connect", "the load test ended before there was room")
+        self._placed.add(person.number)
 
     def make_place(self, person: Person) -> str:
         """The path of a socket for this person that nobody uses yet; "" where all sockets have one path.
@@ -240,6 +281,7 @@ class Generator:
         self.disconnected(person)
         self._here.discard(person.number)
         self._persons.pop(person.number, None)
+        self._connections_before[person.number] = person.connections
 
     def token(self, person: Person) -> str:
         """An access token with enough life left: the one at hand, minted, or from the login.
@@ -314,6 +356,7 @@ class Generator:
             "last_batch": self.outbox.number,
             "spilled_batches": self.outbox.spilled,
             "rows": dict(self.outbox.rows_recorded),
+            "runs_started": self.counters.runs_started,
             "events_received": self.counters.received,
             "events_checked": self.counters.checked,
             "events_recorded": self.counters.recorded,
@@ -332,7 +375,8 @@ class Generator:
             keyring=self._keyring, roster=self._roster, number=number, subject=name, exposures=self.exposures
         )
         rng = random.Random(f"{self.begin.seed} person {number}")
-        return Person(name, number, user_class, observer, self._keyring, rng)
+        before = self._connections_before.get(number, 0)
+        return Person(name, number, user_class, observer, self._keyring, rng, connections=before)
 
     def _make_mint(self) -> Mint | None:
         if self.settings.accounts or self.settings.token_function is not None:

@@ -15,6 +15,7 @@ from crosstalk.health import raise_file_limit
 from crosstalk.keeper import Keeper
 from crosstalk.load_test import AtEnd
 from crosstalk.options import add_options
+from crosstalk.wire.redact import redact
 from crosstalk.worker import Worker
 
 
@@ -32,6 +33,11 @@ def _init(environment: Any, runner: Any, at_end: AtEnd | None, scenario: str | N
     # listeners are registered here and not at import: those run after Locust's own, too late to finish in
     raise_file_limit()
     environment.events.crosstalk_problem = EventHook()
+    environment.events.user_error.add_listener(
+        lambda exception, **_: environment.events.crosstalk_problem.fire(
+            text=redact(f"a user crashed: {type(exception).__name__}: {exception}")
+        )
+    )
     if isinstance(runner, WorkerRunner):
         Worker(environment, runner).listen()
         return

@@ -97,8 +97,9 @@ class Keeper:
             self._refuse(str(problem))
             return
         self.settings = settings
-        if not self.environment.stop_timeout:
-            self.environment.stop_timeout = settings.environment.run_timeout_s + 2
+        # a run that hangs must have the time to be told so: cut short, it would only be counted apart
+        patience_s = settings.environment.run_timeout_s + 2
+        self.environment.stop_timeout = max(self.environment.stop_timeout or 0, patience_s)
 
     def _refuse(self, text: str) -> None:
         print(f"crosstalk: {text}", file=sys.stderr, flush=True)
@@ -235,7 +236,9 @@ class Keeper:
         load_test.readiness = check_ready(generator, self._preflight_number())
         for warning in settings.warnings:
             self.on_problem(warning)
-        print(f"crosstalk: {load_test.folder}  seed {settings.seed}  target {begin.target}", flush=True)
+        print(
+            f"crosstalk: {load_test.folder}  seed {settings.seed}  target {begin.target.partition('?')[0]}", flush=True
+        )
         if not load_test.readiness.ready:
             load_test.ended_by = "target not ready"
             self._abort(load_test.readiness.reason, EXIT_NOT_READY)

@@ -16,6 +16,7 @@ from crosstalk.checks.run import RunCheck
 from crosstalk.record.batch import row
 from crosstalk.record.rows import Row
 from crosstalk.wire.event import Kind
+from crosstalk.wire.redact import redact
 
 #: frames of a run that are kept as evidence, should it be needed
 FRAMES_MAX = 120
@@ -157,7 +158,7 @@ class LiveRun:
             first_chunk_ns=times.first_chunk_ns,
             end_ns=times.end_ns,
             outcome=self.outcome,
-            signature=self.signature,
+            signature=redact(self.signature),
             events=self.events,
             chunks=counts.chunks,
             tools_started=counts.tools_started,

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,6 +33,7 @@ from crosstalk.clock import clock
 from crosstalk.config import Settings
 from crosstalk.generator import Begin
 from crosstalk.target import Readiness, ReferenceBackend
+from crosstalk.wire.redact import redact
 
 AtEnd = Callable[[Path], dict[str, Any]]
 
@@ -60,6 +63,7 @@ class LoadTest:
     problems: list[str] = field(default_factory=list)
     ended_by: str = ""
     target_ended: bool = False
+    revision_changed: bool | None = None  # None: nobody could tell
     leases: LeaseBook = field(init=False)
     collector: Any = field(init=False)
     limits: Any = field(init=False)
@@ -162,6 +166,9 @@ class LoadTest:
                 self.problems.append(f"worker {name}: {len(missing)} of {last} batches did not arrive")
             if worker.get("spilled_batches"):
                 self.problems.append(f"worker {name}: {worker['spilled_batches']} batches are on its disk, not here")
+        for table, n in self._rows_handed_over().items():
+            if n != self.collector.rows[table]:
+                self.problems.append(f"{n} rows of {table} were handed over, {self.collector.rows[table]} came")
         self.run = self._run()
         self.collector.close(self.run)
         latest = self.settings.results / "latest"
@@ -170,6 +177,15 @@ class LoadTest:
             latest.symlink_to(self.folder.name, target_is_directory=True)
         except OSError:
             pass  # a file system without links: results/<id> is named on the terminal all the same
+
+    def _rows_handed_over(self) -> dict[str, int]:
+        """By table, as the workers say; empty where one of them did not."""
+        totals: Counter[str] = Counter()
+        for worker in self.workers.values():
+            if "rows" not in worker:
+                return {}
+            totals.update(worker["rows"])
+        return dict(totals)
 
     def judge(self) -> dict[str, Any]:
         """The verdict, from what was seen live: for a load test without reports, or whose reports failed."""
@@ -210,11 +226,11 @@ class LoadTest:
                 "log_query": settings.log_query,
             },
             "target": {
-                "url": self.begin.target,
+                "url": self.begin.target.partition("?")[0],  # a key may travel in the query
                 "reference": self.reference is not None,
                 "revision": readiness.revision,
                 "source": readiness.source,
-                "changed": False,
+                "changed": self.revision_changed,
                 "ready": readiness.ready,
                 "reason": readiness.reason,
                 "preflight": readiness.lines,
@@ -241,7 +257,7 @@ class LoadTest:
             "kernel": f"{platform.system()} {platform.release()}",
             "processors": os.cpu_count(),
             "commit": _commit(),
-            "command": " ".join(["locust", *sys.argv[1:]]),
+            "command": redact(re.sub(r"\?\S+", "?…", " ".join(["locust", *sys.argv[1:]]))),
             "hashes": {
                 "limits": _hash(settings.limits_text),
                 "prompts": _hash(repr(settings.prompts)),
@@ -259,13 +275,17 @@ class LoadTest:
             folders = [Path(self.settings.baseline).resolve()]
         else:
             folders = list(reversed(_result_folders(self.settings.results)))
-        mine = (self.scenario, self.settings.environment.name, self._target_key(self.begin.target))
+        here = "reference" if self.reference is not None else urlsplit(self.begin.target).netloc
+        mine = (self.scenario, self.settings.environment.name, here)
         for folder in folders:
             try:
                 run = orjson.loads((folder / "record" / "run.json").read_bytes())
                 verdict = orjson.loads((folder / "verdict.json").read_bytes())
                 test, target = run["load_test"], run["target"]
-                key = "reference" if target.get("reference") else self._target_key(target["url"])
+                # the reference backend has another port each time; it is the same target all the same
+                key = "reference" if target.get("reference") else urlsplit(target["url"]).netloc
+                if target.get("ready") is False and not self.settings.baseline:
+                    continue  # nothing was judged there: it is no state to compare with
                 if self.settings.baseline or mine == (test["scenario"], test["environment"], key):
                     return {
                         "id": test["id"],
@@ -276,10 +296,6 @@ class LoadTest:
                 if self.settings.baseline:
                     self.problems.append(f"--baseline {self.settings.baseline}: no finished results there")
         return None
-
-    def _target_key(self, url: str) -> str:
-        """The reference backend has another port each time; it is the same target all the same."""
-        return "reference" if self.reference is not None else urlsplit(url).netloc
 
 
 def new_folder(results: Path, scenario: str, load_test: int) -> Path:

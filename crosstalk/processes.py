@@ -42,16 +42,28 @@ def ignore_interrupt() -> None:
 
 
 def interrupt_main() -> None:
-    """Let SIGINT reach the main greenlet only.
+    """Let SIGINT reach the main greenlet only, and a second one not spoil the report of the first.
 
     By default it is raised in whichever greenlet happens to run: a user's, or the receiver's.
     """
     main = gevent.get_hub().parent
+    pressed = 0
 
     def interrupt() -> None:
         main.throw(KeyboardInterrupt())
 
-    gevent.signal_handler(signal.SIGINT, lambda: gevent.get_hub().loop.run_callback(interrupt))
+    def on_interrupt() -> None:
+        nonlocal pressed
+        pressed += 1
+        if pressed == 2:
+            text = "already stopping, the report follows; once more abandons it"
+            print(f"\ncrosstalk: {text}", file=sys.stderr, flush=True)
+            return
+        if pressed == 1:
+            print("\ncrosstalk: stopping; open runs are given the time to end", file=sys.stderr, flush=True)
+        gevent.get_hub().loop.run_callback(interrupt)
+
+    gevent.signal_handler(signal.SIGINT, on_interrupt)
 
 
 def children_of(pid: int) -> list[psutil.Process]:

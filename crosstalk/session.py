@@ -65,6 +65,7 @@ class Session:
         self._sinks = sinks
         self._counters = counters
         self._exposures = exposures
+        self._purpose = purpose
         person.connections += 1
         self.name = f"{terms.worker}-{person.name}-c{person.connections}"
         self._trace_id = f"{person.rng.getrandbits(128):032x}"
@@ -128,6 +129,9 @@ class Session:
         self._prove_identity()
         for _ in range(1 if self._dialect.socket_per == "run" else 3):
             self.ping()
+        if self._purpose == "bad_token" and self.is_ready:
+            came = "a connection that is ready"
+            self._notes.violation(delivery("forged_token_accepted", expected="a forged token is refused", came=came))
         if self._dialect.ready_by == "upgrade" and self._incoming.closing.code in REFUSALS:
             # the upgrade came before the authentication: this socket was never ready
             self._incoming.progress.ready_ns = None
@@ -174,6 +178,7 @@ class Session:
     def _see_through(self, run: LiveRun, start: Callable[[], str]) -> LiveRun:
         """Start a run and wait for its end. `start` returns "", or how the run ended before it began."""
         self._person.observer.run_started()
+        self._counters.runs_started += 1
         ended_by = "cut"
         try:
             run.sent_ns = clock.now_ns()
@@ -352,8 +357,8 @@ class Session:
         return "end"
 
     def _conclude(self, run: LiveRun, ended_by: str) -> None:
+        self._read_whole_text(run)
         if ended_by in ("end", "timeout"):
-            self._read_whole_text(run)
             for violation in run.check.conclude():
                 self._notes.violation(violation, run)
         run.decide(

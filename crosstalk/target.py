@@ -14,6 +14,7 @@ import gevent
 
 from crosstalk.generator import Generator
 from crosstalk.ready import Check, connection, forged_token, health, token
+from crosstalk.wire.redact import redact
 
 START_TIMEOUT_S = 20.0
 
@@ -111,7 +112,7 @@ def check_ready(generator: Generator, number: int) -> Readiness:
     try:
         for step in (health, token, connection, forged_token):
             for line in step(check):
-                readiness.lines.append(f"{line.name}: {line.seen}")
+                readiness.lines.append(redact(f"{line.name}: {line.seen}"))
                 if line.fatal:
                     readiness.fail(f"target not ready: {line}")
             if not readiness.ready:

@@ -18,6 +18,7 @@ class Counters:
     received: int = 0
     checked: int = 0
     recorded: int = 0
+    runs_started: int = 0
     schedule_lag_max_ns: int = 0
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from locust import User
 from locust.exception import StopUser
 
+from crosstalk.clock import clock
 from crosstalk.config import ConfigError
 from crosstalk.generator import Generator
 from crosstalk.live_run import LiveRun, Prompt, Thread
@@ -81,7 +82,7 @@ class ChatUser(User):  # type: ignore[misc]
                 generator.disconnected(self.person)
             try:
                 if thread is not None and not thread.socket_path:
-                    generator.create_thread(self.person, thread)
+                    self._make(thread)
                 self._session = generator.connect(self.person, thread.socket_path if thread else "")
                 self._thread = thread
                 return self._session
@@ -93,6 +94,15 @@ class ChatUser(User):  # type: ignore[misc]
             generator.stopping.wait(pause_s * (1 + self.person.rng.random() / 2))
             attempt += 1
         raise StopUser("the load test ends")
+
+    def _make(self, thread: Thread) -> None:
+        """:raises NotReady: the target did not make the thread; the attempt is on record."""
+        begun_ns = clock.now_ns()
+        try:
+            self.generator.create_thread(self.person, thread)
+        except NotReady as problem:
+            self.generator.unreached(self.person, problem, begun_ns)
+            raise
 
     def ask(self, prompt: Prompt, thread: Thread, *, cancel_after_s: float | None = None) -> LiveRun:
         """One turn: says the prompt and sees its run through. What went wrong is data; nothing is raised for it.

@@ -57,7 +57,9 @@ class Worker:
 
     def on_test_start(self, **_: object) -> None:
         if self.begin is None:
-            logger.error("this worker was told to start before it was told what: is the master a Crosstalk one too?")
+            text = "was told to start before it was told what: is the master a Crosstalk one too?"
+            logger.error("this worker %s", text)
+            self._send("crosstalk_problem", {"text": f"worker w{self.runner.worker_index} {text}"})
             return
         self._finished.clear()
         self._finishing = False
@@ -73,6 +75,10 @@ class Worker:
             )
         except ConfigError as problem:
             self._send("crosstalk_problem", {"text": str(problem)})
+        except Exception as error:  # whatever it is, this worker generates nothing, and the verdict must know
+            logger.exception("this worker could not begin")
+            text = f"worker w{self.runner.worker_index} could not begin: {type(error).__name__}: {error}"
+            self._send("crosstalk_problem", {"text": text})
 
     def on_lease(self, msg: Any, **_: object) -> None:
         if self.generator is not None:

@@ -41,9 +41,12 @@ def closing(material: Material, *, colour: bool, shown_as: str) -> str:
     """:param shown_as: the folder as the person named it, for the path of the report."""
     verdict = material.verdict
     painted = _Paint(colour)
-    lines = [painted(material.state, f"{word(verdict)}  ") + _test_name(material)]
+    loosened = since_lines(verdict, "loosened")
+    lines = [f"LOOSENED  {line.removeprefix('LOOSENED ')}" for line in loosened[:2]]
+    if len(loosened) > 2:
+        lines.append(f"LOOSENED  and {len(loosened) - 2} more, in the report")
+    lines += [painted(material.state, f"{word(verdict)}  ") + _test_name(material)]
     lines += _wrapped(str(verdict.get("sentence", "")), most=4)
-    lines += [f"LOOSENED  {line.removeprefix('LOOSENED ')}" for line in since_lines(verdict, "loosened")[:2]]
     judged = [painted(judgement(verdict, name), f"{name} {_told(judgement(verdict, name))}") for name in JUDGEMENTS]
     lines += ["", "judged      " + "   ".join(judged), *_phases(verdict, painted)]
     after = [*_broke(verdict), *_isolation(verdict), _accounts(material), *_since(verdict)]

@@ -239,12 +239,16 @@ class Observer:
     ) -> list[Violation]:
         content = [hit for hit in foreign if hit.label.site not in ID_SITES]
         own_user = (event.user_id != "" and user_owner is None) or self._is_own_thread(event.thread_id)
+        # a canary that tells its owner is proof, whatever the envelope says
+        proved = [hit for hit in content if self._scope(hit.label) in ("cross_user", "phantom")]
         if user_owner and place is not None:
-            return [self._user_label(event, channel or 3, user_owner)]
+            found = [self._content(frame, event, channel or 2, hit, place) for hit in proved]
+            return [self._user_label(event, channel or 3, user_owner), *found]
         if user_owner or (run_owner and not own_user):
             told_to = self._told_to(run_owner) if isinstance(run_owner, str) else ""
             if isinstance(run_owner, str) and not told_to and user_owner is None:
-                return [self._unknown_run(frame, event)]
+                found = [self._content(frame, event, channel or 2, hit, place) for hit in proved]
+                return found or [self._unknown_run(frame, event)]
             return [self._whole_event(event, channel or 1, run_owner, user_owner, told_to)]
         found = [self._content(frame, event, channel or 2, hit, place) for hit in content]
         if run_owner and not content:

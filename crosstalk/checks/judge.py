@@ -42,6 +42,8 @@ def judge(run: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
     delivery = {**delivery, "verdict": judgements["delivery"], "own_verdict": delivery["verdict"]}
     identity = _guarded(lambda: _identity(tally), _unidentified)
     verdict = FAIL if identity["mismatched"] else worst(v for v in judgements.values() if v != "not judged")
+    if identity.get("problem"):
+        verdict = worst([verdict, UNKNOWN])  # nobody has looked at who the sockets belong to
     exit_code = _exit_code(verdict, isolation, identity, run.get("target") or {})
     if exit_code == EXIT_NOT_READY and verdict == PASS:
         verdict = UNKNOWN

@@ -27,12 +27,22 @@ _OWN = {"cross_thread": "another thread of its own", "cross_run": "another run o
 
 def sentence_of(verdict: Mapping[str, Any], run: Mapping[str, Any]) -> str:
     """:param verdict: complete but for its sentence."""
+    said = _said(verdict, run)
+    load_test = run.get("load_test") or {}
+    if load_test.get("ended_by") != "interrupted" or not load_test.get("run_time_s"):
+        return said
+    seconds = (load_test.get("ended_ns", 0) - load_test.get("started_ns", 0)) / 1e9
+    return f"Interrupted after {seconds:.0f} of {load_test['run_time_s']:.0f} s: {said}"
+
+
+def _said(verdict: Mapping[str, Any], run: Mapping[str, Any]) -> str:
     target = run.get("target") or {}
     load_test = run.get("load_test") or {}
     if verdict["isolation"]["verdict"] == FAIL:
         return _leak(verdict["isolation"], load_test.get("started_ns"))
     if target.get("ready") is False:
-        return f"The target was not ready: {target.get('reason') or 'no reason was given'}; nothing was judged."
+        reason = str(target.get("reason") or "no reason was given").removeprefix("target not ready: ")
+        return f"The target was not ready: {reason}; nothing was judged."
     if verdict["identity"]["mismatched"]:
         return _mistaken(verdict["identity"])
     if verdict["verdict"] == FAIL:

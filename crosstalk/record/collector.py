@@ -49,12 +49,6 @@ class Collector:
             self._look_at(table, rows)
         return batch.number
 
-    def add(self, table: str, values: Row) -> None:
-        """A row of the master's own."""
-        self.rows[table] += 1
-        self._pool.spawn(self._write, table, [values])
-        self._look_at(table, [values])
-
     def close(self, run: dict[str, Any]) -> None:
         """Write everything that is pending, and `run.json` last: its presence says that the record is whole."""
         self._pool.join()
@@ -76,13 +70,21 @@ class Collector:
     def _write(self, table: str, rows: list[Row]) -> None:
         try:
             self._writer.append(table, rows)
-        except OSError as error:
-            self.problems.append(f"{len(rows)} rows of {table} could not be written: {error.strerror}")
+        except Exception as error:  # a full disk, or a value that its column cannot hold
+            self.problems.append(f"{len(rows)} rows of {table} could not be written: {_why(error)}")
 
     def _finish(self, run: dict[str, Any]) -> None:
         try:
             self._writer.flush()
-        except OSError as error:
-            self.problems.append(f"the record could not be written in full: {error.strerror}")
+        except Exception as error:
+            self.problems.append(f"the record could not be written in full: {_why(error)}")
+        for table, n in self.rows.items():
+            written = self._writer.rows_written[table]
+            if written != n:
+                self.problems.append(f"{n} rows of {table} came, {written} are in the record")
         run["problems"] = [*run.get("problems", []), *self.problems]
         self._writer.write_run(run)
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
