@@ -63,7 +63,6 @@ class LoadTest:
     problems: list[str] = field(default_factory=list)
     ended_by: str = ""
     target_ended: bool = False
-    revision_changed: bool | None = None  # None: nobody could tell
     leases: LeaseBook = field(init=False)
     collector: Any = field(init=False)
     limits: Any = field(init=False)
@@ -230,7 +229,7 @@ class LoadTest:
                 "reference": self.reference is not None,
                 "revision": readiness.revision,
                 "source": readiness.source,
-                "changed": self.revision_changed,
+                "changed": None,  # not known: the revision is read once, before the load test
                 "ready": readiness.ready,
                 "reason": readiness.reason,
                 "preflight": readiness.lines,

@@ -106,9 +106,6 @@ class RunTally:
     def runs_ok_without_nonce(self) -> int:
         return int(np.sum(self._is("ok") & ~self.runs["nonce_back"]))
 
-    def started_in_warm_up(self) -> int:
-        return int(np.sum(self.runs["warm_up"] & ~self._is("cut")))
-
     def events_recorded(self) -> dict[str, int]:
         """Rows of `events` by worker."""
         numbers = np.bincount(self.events["worker"], minlength=len(self.workers))

@@ -23,6 +23,7 @@ DELIVERY = {
     "split_sessions": ("24", "missing"),
     "id_refused": ("25", "close_1011"),
 }
+#: fault → (accounts that see it, name, channel, scope), in every shape
 LEAKS = {
     "leak_content": ("3-5", "foreign_content", 2, "cross_user"),
     "leak_run_id": ("6-8", "foreign_id", 3, "cross_user"),

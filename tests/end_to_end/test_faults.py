@@ -9,6 +9,7 @@ import pytest
 
 from tests.end_to_end.locust_process import Ended, run
 from tests.end_to_end.test_dialects import DELIVERY as SHAPED
+from tests.end_to_end.test_dialects import LEAKS, accounts
 from tests.end_to_end.test_field_failures import CASES as FIELD
 
 #: fault → (accounts, the name it is caught under)
@@ -24,20 +25,6 @@ DELIVERY = {
     "stall_mid_stream": ("15", "no_end"),
     "tool_error_swallowed": ("16-23", "tool_error_swallowed"),
 }
-#: fault → (accounts that see it, name, channel, scope)
-LEAKS = {
-    "leak_content": ("3-5", "foreign_content", 2, "cross_user"),
-    "leak_run_id": ("6-8", "foreign_id", 3, "cross_user"),
-    "leak_cache": ("9-11", "foreign_content", 2, "cross_user"),
-    "leak_after_end": ("12-14", "foreign_content", 17, "cross_user"),
-    "leak_handoff": ("15-18", "foreign_content", 20, "cross_user"),
-    "leak_cross_thread": ("19-21", "foreign_content", 2, "cross_thread"),
-}
-
-
-def accounts(text: str) -> set[int]:
-    first, _, last = text.partition("-")
-    return set(range(int(first), int(last or first) + 1))
 
 
 def faults(table: dict[str, tuple]) -> str:
