@@ -12,9 +12,10 @@ from typing import Any, ClassVar, Literal
 
 import orjson
 
-from crosstalk.wire.dialect import Call, Dialect, Place, Turn, malformed, scalar
+from crosstalk.wire.dialect import Attempt, Belongings, Call, Dialect, Place, Turn, malformed, scalar
 from crosstalk.wire.event import Event, Kind
 from crosstalk.wire.lifecycle import FIVE_EVENTS
+from crosstalk.wire.surfaces import administration, by_frame, by_http, framed, objects_in
 
 KINDS = {
     "RUN_STARTED": Kind.STARTED,
@@ -35,6 +36,7 @@ KINDS = {
     "RUN_ERROR": Kind.ERROR,
 }
 HANDOFF = "hand-off to "
+TOO_LATE = "RUN_ENDED"
 
 
 class Agui(Dialect):
@@ -81,6 +83,48 @@ class Agui(Dialect):
     def delete_thread(self, thread_id: str) -> Call:
         return Call("DELETE", f"/agui/threads/{thread_id}")
 
+    def list_threads(self) -> Call:
+        return Call("GET", "/agui/threads?limit=1000")
+
+    def listed(self, answer: Mapping[str, Any]) -> Iterable[str]:
+        return [scalar(thread.get("threadId")) for thread in objects_in(answer, "threads")]
+
+    def history(self, thread_id: str) -> Call:
+        return Call("GET", f"/agui/threads/{thread_id}/messages?limit=1000")
+
+    def messages(self, answer: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+        return [(scalar(one.get("id")), scalar(one.get("content"))) for one in objects_in(answer, "messages")]
+
+    def reach(self, of: Belongings) -> Iterable[Attempt]:
+        thread, run = f"/agui/threads/{of.thread_id}", f"/agui/runs/{of.run_id}"
+        if of.thread_id:
+            yield by_http("read", "thread", "path", "GET", thread)
+            yield by_http("list", "message", "path", "GET", f"{thread}/messages")
+        if of.run_id:
+            yield by_http("read", "run", "path", "GET", run)
+        if of.thread_id:
+            said = {"messages": [{"id": "m1", "role": "user", "content": "hello"}], "threadId": of.thread_id}
+            yield by_frame("continue", "thread", "frame", "RUN", said)
+        if of.run_id:
+            yield by_http("cancel", "run", "path", "POST", f"{run}/cancel")
+            yield by_frame("cancel", "run", "frame", "CANCEL", {"runId": of.run_id})
+        if of.thread_id:
+            yield by_http("delete", "thread", "path", "DELETE", thread)
+
+    def functions(self) -> Iterable[Attempt]:
+        return administration("a word to all")
+
+    def logout(self) -> Call:
+        return Call("POST", "/auth/logout")
+
+    def provoke(self, reference: str) -> Iterable[str]:
+        """Each is answered by a RUN_ERROR that names the type which was refused; no run ends with it."""
+        yield framed(f"NO_SUCH_TYPE_{reference}")
+        yield f'{{"type": "RUN", "messages": ["{reference}"'
+        yield framed("RUN", messages=[{"id": reference, "role": "user", "content": " "}])
+        yield framed("RUN", messages=[], threadId=f"{reference}")
+        yield framed("CANCEL", runId=reference)
+
 
 def _event(fields: dict[str, Any]) -> Event:
     name = fields["type"]
@@ -91,7 +135,8 @@ def _event(fields: dict[str, Any]) -> Event:
     metadata = fields.get("metadata")
     about: dict[str, Any] = metadata if isinstance(metadata, dict) else {}  # RUN_ERROR names its run only there
     if kind is Kind.ERROR and "refused" in about:
-        kind = Kind.REFUSED  # a request was refused; no run has ended
+        # a request was refused; no run has ended, and none is refused by the answer to a cancel that crossed its end
+        kind = Kind.OTHER if fields.get("code") == TOO_LATE else Kind.REFUSED
     call_id = scalar(fields.get("toolCallId"))
     return Event(
         kind,

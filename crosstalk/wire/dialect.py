@@ -47,6 +47,43 @@ class Place:
     socket_path: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Belongings:
+    """What a person has on the target that nobody else may reach. Empty where it is not known.
+
+    `cursor`: how far the connection had come, as `resume` wants it: how many events it had received, or an event's id.
+    """
+
+    user_id: str = ""
+    thread_id: str = ""
+    run_id: str = ""
+    message_id: str = ""
+    connection_id: str = ""
+    cursor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One way to reach for something that a correct target refuses to whoever does not own it.
+
+    Either an HTTP request (`call`) or a frame on one's own socket (`frame`). The words are those of reports:
+    "delete thread (http, path)".
+    """
+
+    object: str  # thread, run, message, connection, user, function
+    verb: str  # read, list, open, continue, rename, cancel, delete, subscribe, call
+    place: str  # where the id stands: path, query, body, header, frame, payload
+    call: Call | None = None
+    frame: str | None = None
+
+    @property
+    def surface(self) -> str:
+        return "http" if self.call is not None else "socket"
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.object} ({self.surface}, {self.place})"
+
+
 class Dialect:
     """The interface. Override what differs; `decode` and `prompt` always do."""
 
@@ -75,6 +112,11 @@ class Dialect:
     encodes_text: ClassVar[bool] = False
     #: answers GET with 200 when the target is well; "": there is none
     health_path: ClassVar[str] = "/health"
+    #: claims of a token, of aud, iss, env and token_type, that every target of this protocol checks
+    token_checks: ClassVar[tuple[str, ...]] = ()
+    #: several sockets of one user: True: each event goes to all of them; False: only to the one whose request it
+    #: answers; None: the target promises neither, and nothing is checked
+    fan_out: ClassVar[bool | None] = None
 
     def decode(self, frame: bytes) -> Iterable[Event]:
         """A text or binary message as events. Never raises: what cannot be read is an event of kind MALFORMED."""
@@ -118,6 +160,51 @@ class Dialect:
     def delete_thread(self, thread_id: str) -> Call | None:
         """The HTTP call that deletes a thread made by a load test; None: nothing is left behind."""
         return None
+
+    # --- what users that probe need; a target without it is not probed there, and the report says "not exercised" -----
+
+    def list_threads(self) -> Call | None:
+        """The HTTP call that lists one's own threads."""
+        return None
+
+    def listed(self, answer: Mapping[str, Any]) -> Iterable[str]:
+        """The ids of threads in the answer to `list_threads`."""
+        return ()
+
+    def history(self, thread_id: str) -> Call | None:
+        """The HTTP call that gives the messages of a thread."""
+        return None
+
+    def messages(self, answer: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+        """Id and text of each message in the answer to `history`, oldest first."""
+        return ()
+
+    def reach(self, of: Belongings) -> Iterable[Attempt]:
+        """Every way that the protocol has to reach these belongings: object × verb × surface × place of the id.
+
+        In an order in which what destroys comes last. What is not known of the belongings is left out.
+        """
+        return ()
+
+    def functions(self) -> Iterable[Attempt]:
+        """Administration and debugging: what an ordinary user is refused."""
+        return ()
+
+    def resume(self, of: Belongings) -> str | None:
+        """The frame that offers an old connection of `of` and its cursor, to be sent what was missed since."""
+        return None
+
+    def authenticate_again(self, token: str) -> str | None:
+        """The frame that shows a fresh token on a socket that is ready."""
+        return None
+
+    def logout(self) -> Call | None:
+        """The HTTP call that revokes the token it is made with."""
+        return None
+
+    def provoke(self, reference: str) -> Iterable[str]:
+        """Frames that a target answers with an error, each with `reference` where an error message might repeat it."""
+        return ()
 
 
 def malformed(reason: str) -> list[Event]:

@@ -65,3 +65,4 @@ class Event:
     key: str = ""  # two events of a run with the same key are the same event, sent twice; "" when it cannot be told
     code: str = ""  # error code, or the peer's reason
     name: str = ""  # as the wire calls it
+    connection_id: str = ""  # of a welcome: what the server calls this connection

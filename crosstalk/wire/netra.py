@@ -6,14 +6,16 @@ fields are those of the root, of `payload` and of `data` taken together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Any, ClassVar, Literal
 
 import orjson
 
-from crosstalk.wire.dialect import Call, Dialect, Turn, malformed
+from crosstalk.wire.dialect import Attempt, Belongings, Call, Dialect, Turn, malformed
 from crosstalk.wire.event import Event, Kind
+from crosstalk.wire.netra_surfaces import functions, provocations, ways_to_reach
+from crosstalk.wire.surfaces import framed, objects_in
 
 WRAPPERS = frozenset({"system_message", "agent_progress", "agent_response_complete"})
 
@@ -42,11 +44,16 @@ KINDS = {
 #: error codes that end the connection's authentication, not one request
 AUTH_CODES = frozenset({"AUTH_FAILED", "AUTH_ERROR", "TOKEN_EXPIRED", "INVALID_TOKEN", "UNAUTHORIZED"})
 
+#: the answer to a cancel that crossed the end of its run: no run that is in progress is refused by it
+TOO_LATE = "RUN_ENDED"
+
 
 class Netra(Dialect):
     name = "netra"
     socket_path = "/ws"
     welcome_names_user: ClassVar[Literal["full", "prefix", "no"]] = "prefix"
+    token_checks = ("aud", "iss", "token_type")
+    fan_out: ClassVar[bool | None] = True
 
     def decode(self, frame: bytes) -> Iterable[Event]:
         try:
@@ -92,6 +99,40 @@ class Netra(Dialect):
     def delete_thread(self, thread_id: str) -> Call:
         return Call("DELETE", f"/api/threads/{thread_id}")
 
+    def list_threads(self) -> Call:
+        return Call("GET", "/api/threads?limit=1000")
+
+    def listed(self, answer: Mapping[str, Any]) -> Iterable[str]:
+        return [_text(thread.get("id")) for thread in objects_in(answer, "threads")]
+
+    def history(self, thread_id: str) -> Call:
+        return Call("GET", f"/api/threads/{thread_id}/messages?limit=1000")
+
+    def messages(self, answer: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+        return [(_text(one.get("id")), _text(one.get("content"))) for one in objects_in(answer, "messages")]
+
+    def reach(self, of: Belongings) -> Iterable[Attempt]:
+        return ways_to_reach(of)
+
+    def functions(self) -> Iterable[Attempt]:
+        return functions()
+
+    def resume(self, of: Belongings) -> str | None:
+        """The cursor is how many events of runs had come in on the old connection."""
+        if not of.connection_id:
+            return None
+        last = int(of.cursor) if of.cursor.isdecimal() else 0
+        return framed("resume", payload={"connection_id": of.connection_id, "last_event": last})
+
+    def authenticate_again(self, token: str) -> str:
+        return framed("authenticate", token=token)
+
+    def logout(self) -> Call:
+        return Call("POST", "/auth/logout")
+
+    def provoke(self, reference: str) -> Iterable[str]:
+        return provocations(reference)
+
 
 def _event(message: dict[str, Any], frame: bytes) -> Event:
     outer = message.get("type")
@@ -109,6 +150,8 @@ def _event(message: dict[str, Any], frame: bytes) -> Event:
     code = _text(fields.get("error_code") or fields.get("code"))
     if kind is Kind.REFUSED and code in AUTH_CODES:
         kind = Kind.REJECTED
+    elif kind is Kind.REFUSED and code == TOO_LATE:
+        kind = Kind.OTHER
     call_id = _text(fields.get("call_id") or fields.get("tool_call_id") or fields.get("tool_name"))
     index = fields.get("chunk_index", -1)
     return Event(
@@ -125,6 +168,7 @@ def _event(message: dict[str, Any], frame: bytes) -> Event:
         key=_key(kind, fields, call_id, frame),
         code=code,
         name=name,
+        connection_id=_text(fields.get("connection_id")) if kind is Kind.WELCOME else "",
     )
 
 

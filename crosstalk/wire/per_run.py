@@ -11,8 +11,9 @@ from typing import Any, ClassVar, Literal
 
 import orjson
 
-from crosstalk.wire.dialect import Call, Dialect, Place, Turn, malformed, scalar
+from crosstalk.wire.dialect import Attempt, Belongings, Call, Dialect, Place, Turn, malformed, scalar
 from crosstalk.wire.event import Event, Kind
+from crosstalk.wire.surfaces import administration, by_http, objects_in
 
 KINDS = {
     "run.started": Kind.STARTED,
@@ -81,6 +82,42 @@ class PerRun(Dialect):
 
     def opening(self, token: str) -> Iterable[str]:
         return [orjson.dumps({"type": "authenticate", "token": token}).decode()] if token else []
+
+    def delete_thread(self, thread_id: str) -> Call:
+        return Call("DELETE", f"/conversations/{thread_id}")
+
+    def list_threads(self) -> Call:
+        return Call("GET", "/conversations?limit=1000")
+
+    def listed(self, answer: Mapping[str, Any]) -> Iterable[str]:
+        return [scalar(one.get("conversation")) for one in objects_in(answer, "conversations")]
+
+    def history(self, thread_id: str) -> Call:
+        return Call("GET", f"/conversations/{thread_id}?limit=1000")
+
+    def messages(self, answer: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+        return [(scalar(one.get("id")), scalar(one.get("content"))) for one in objects_in(answer, "messages")]
+
+    def reach(self, of: Belongings) -> Iterable[Attempt]:
+        """Over HTTP alone: on its socket there is nothing to say."""
+        thread, run = f"/conversations/{of.thread_id}", f"/runs/{of.run_id}"
+        if of.thread_id:
+            yield by_http("read", "thread", "path", "GET", thread)
+        if of.run_id:
+            yield by_http("read", "run", "path", "GET", run)
+        if of.thread_id:
+            said: dict[str, object] = {"input": "hello", "conversation": of.thread_id}
+            yield by_http("continue", "thread", "body", "POST", "/runs", said)
+        if of.run_id:
+            yield by_http("cancel", "run", "path", "DELETE", run)
+        if of.thread_id:
+            yield by_http("delete", "thread", "path", "DELETE", thread)
+
+    def functions(self) -> Iterable[Attempt]:
+        return administration("a word to all")
+
+    def logout(self) -> Call:
+        return Call("POST", "/auth/logout")
 
 
 def _text(kind: Kind, fields: dict[str, Any]) -> str:
