@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 
 import uvloop
 
@@ -15,7 +16,13 @@ _log = logging.getLogger("crosstalk.backend")
 
 def main() -> int:
     settings = read_settings(sys.argv[1:])
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+    )
+    logging.Formatter.converter = time.gmtime  # instants of the log can be laid beside those of a record
     # It warns about subprotocols it does not know, and those may hold tokens.
     logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
     if settings.exit_with_stdin:

@@ -17,8 +17,11 @@ from crosstalk.backend.events import Event
 from crosstalk.backend.plan import (
     CHUNK,
     COMPLETED,
+    DEBUG,
     ERROR,
     HANDOFF,
+    NOTIFICATION,
+    PROGRESS,
     STARTED,
     THINKING,
     TOOL_COMPLETED,
@@ -46,6 +49,9 @@ class AguiVoice:
             HANDOFF: self._handoff,
             COMPLETED: self._completed,
             ERROR: self._error,
+            PROGRESS: lambda event: iter([{"type": "CUSTOM", "name": event.kind, "value": event.data}]),
+            NOTIFICATION: lambda event: iter([{"type": "STATE_SNAPSHOT", "snapshot": event.data}]),
+            DEBUG: lambda event: iter([{"type": "DEBUG_DUMP", "value": event.data}]),
         }
 
     def says(self, _step: Step) -> bool:

@@ -1,7 +1,7 @@
 """Which agents there are, what they can do, and how this backend is configured.
 
 Servers and configuration are the same for everybody and need no token, but a bad one is refused; the status counts the
-runs of the user who asks.
+runs of the user who asks, or says how the one is that the query names.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ class Discovery:
 
     async def status(self, request: web.Request) -> web.Response:
         user_id = self._gate.user_of(request)
+        if "run_id" in request.query:
+            run = self._chat.access.run(user_id, request.query["run_id"], "idor_read_run")
+            return answer({"run_id": run.id, **run.described()})
         agents = [{"name": name, "description": what, "status": "ready"} for name, what in AGENTS.items()]
         return answer({"agents": agents, "user_id": user_id, "runs_in_progress": self._chat.run_count_of(user_id)})
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import secrets
 import time
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ import orjson
 from aiohttp import WSMsgType, web
 
 from crosstalk.backend.chat import IDLE_CUT_S, Chat
-from crosstalk.backend.events import Address
+from crosstalk.backend.events import Address, Binary, Ping
 from crosstalk.backend.gate import Carried, Gate
 from crosstalk.backend.store import Refused
 from crosstalk.backend.tokens import BadToken
@@ -28,6 +29,7 @@ LOST_BEFORE_READY_S = 0.3
 UNSENT_BYTES_MAX = 8 << 20
 # What the validator of id_refused does not know: the shape of minted accounts.
 _REFUSED_ID = re.compile(r"[a-z][a-z0-9]{2}\d{5}")
+_OPCODES = {Binary: WSMsgType.BINARY, Ping: WSMsgType.PING}
 _log = logging.getLogger("crosstalk.backend")
 
 WebSocket = web.WebSocketResponse[bool]
@@ -64,7 +66,7 @@ class Socket:
             self._transport.abort()
             return
         try:
-            self._ws.send_frame(frame, WSMsgType.TEXT).send(None)
+            self._ws.send_frame(bytes(frame), _OPCODES.get(type(frame), WSMsgType.TEXT)).send(None)
         except StopIteration:
             return
         except ConnectionError:
@@ -101,7 +103,6 @@ class Endpoint(ABC):
         self._ping_interval_s = ping_interval_s
         self._message_bytes_max = message_bytes_max
         self._open: set[WebSocket] = set()
-        self._count = 0
 
     @abstractmethod
     def routes(self) -> list[web.RouteDef]:
@@ -185,15 +186,13 @@ class Endpoint(ABC):
                 entered = self._enter(request, token)
             except (BadToken, Refused) as error:
                 _log.info("socket refused: %s", error)
-                await self._refuse(ws, error)
+                await self._refuse(ws, error, carried.claimed)
                 return
         user_id, address = entered
         transport = request.transport
         if transport is None:
             return
-        self._count += 1
-        # Counted, then spread over 32 bits by an odd factor: no two sockets of one shape share an id.
-        connection_id = f"main_{self._count * 0x9E3779B1 % (1 << 32):08x}"
+        connection_id = f"main_{secrets.token_hex(8)}"  # nobody guesses it, and a stranger who has it is told apart
         if _REFUSED_ID.fullmatch(user_id) and self.chat.bites("id_refused", user_id, connection_id):
             await ws.close(code=1011, message=b"internal error")
             return
@@ -205,14 +204,30 @@ class Endpoint(ABC):
         finally:
             self.left(socket)
 
-    async def _refuse(self, ws: WebSocket, error: BadToken | Refused) -> None:
+    def error_text(self, user_id: str, text: str) -> str:
+        """The text of an error, as a client is to see it."""
+        if "error_echoes_other" in self.chat.faults_wanted:
+            words = self.chat.words_of_another(user_id)
+            if words and self.chat.bites_now("error_echoes_other", user_id, "an error"):
+                return f"{text} (last input: {words})"
+        return text
+
+    def _reason(self, user_id: str, reason: bytes) -> bytes:
+        """The reason of a close, as a client is to see it: at most 123 bytes."""
+        if "close_reason_leak" in self.chat.faults_wanted:
+            words = self.chat.words_of_another(user_id)
+            if words and self.chat.bites_now("close_reason_leak", user_id, "a close"):
+                return reason[:20] + b" " + words.encode()[:100].decode(errors="ignore").encode()
+        return reason
+
+    async def _refuse(self, ws: WebSocket, error: BadToken | Refused, claimed: str) -> None:
         if ws.closed:
             return
         code, text = "AUTH_FAILED", "authentication failed"
         if isinstance(error, Refused):
             code, text = error.code, str(error)
-        await ws.send_str(self.refusal(code, text).decode())
-        await ws.close(code=1008, message=text.encode())
+        await ws.send_str(self.refusal(code, self.error_text(claimed, text)).decode())
+        await ws.close(code=1008, message=self._reason(claimed, text.encode()))
 
     def _decide_faults(self, socket: Socket) -> None:
         def bites(name: str) -> bool:
@@ -229,7 +244,7 @@ class Endpoint(ABC):
                 await self._hear(ws, socket, ready_s=time.monotonic() + socket.late_s)
         except TimeoutError:
             code, reason = socket.farewell or (1001, b"receive timeout")
-            await ws.close(code=code, message=reason)
+            await ws.close(code=code, message=self._reason(socket.user_id, reason))
         finally:
             socket.patience = None
 
@@ -247,7 +262,7 @@ class Endpoint(ABC):
             if socket.received_s < ready_s:
                 continue
             if not self.receive(socket, received.data if received.type is WSMsgType.TEXT else None):
-                await ws.close(code=1008, message=b"authentication failed")
+                await ws.close(code=1008, message=self._reason(socket.user_id, b"authentication failed"))
                 return
 
 

@@ -25,6 +25,14 @@ class Address(NamedTuple):
     id: str
 
 
+class Binary(bytes):
+    """A frame that goes out as a binary message (faults only)."""
+
+
+class Ping(bytes):
+    """The payload of an RFC 6455 ping, of at most 125 bytes, that goes out among the frames (faults only)."""
+
+
 class Voice(Protocol):
     """How a shape speaks. Some voices remember what they said: each run has its own."""
 

@@ -1,143 +1,79 @@
-"""Faults of isolation: a process-wide place that remembers what anybody did last, and the events it gets into.
-
-A real backend leaks in the same way: through a module-level "current" something that the next request overwrites.
-"""
+"""The moment of a leak: an event whose step is marked for faults is sent, and what is another's gets into it, or it
+gets to another's socket."""
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from crosstalk.backend.events import Event
-from crosstalk.backend.plan import CHUNK, COMPLETED, THINKING, TOOL_COMPLETED, Step
+from crosstalk.backend.leak_forms import AFTER_END, FORMS, Form
+from crosstalk.backend.leftovers import Seen
+from crosstalk.backend.plan import Step
 
-SEEN_MAX = 64
-CACHED_ANSWERS_MAX = 1_024
-_TEXT_CHARS = 60
+_Send = Callable[[list[bytes]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What is left of a run in the process-wide place. `words`: its references, or the beginning of its answer."""
+class Ways:
+    """Where frames can go. `own`: to the sockets of the run. `astray`: to another user's socket, `everywhere`: to those
+    of all others, `first_only`: to one of several sockets of the run; None where there is no such socket."""
 
-    user_id: str
-    run_id: str
-    words: str
-
-    @classmethod
-    def of(cls, user_id: str, run_id: str, references: tuple[str, ...], text: str, prompt: str) -> Seen:
-        return cls(user_id, run_id, " ".join(references) or text[:_TEXT_CHARS] or prompt[:_TEXT_CHARS])
-
-
-class Leftovers:
-    """Last seen by anyone: the newest runs of all users, and answers by prompt text."""
-
-    def __init__(self) -> None:
-        self._seen: deque[Seen] = deque(maxlen=SEEN_MAX)
-        self._answers: OrderedDict[str, tuple[str, str]] = OrderedDict()
-
-    def note_run(self, seen: Seen) -> None:
-        self._seen.append(seen)
-
-    def note_answer(self, prompt: str, user_id: str, text: str) -> None:
-        self._answers[prompt] = (user_id, text)
-        self._answers.move_to_end(prompt)
-        if len(self._answers) > CACHED_ANSWERS_MAX:
-            self._answers.popitem(last=False)
-
-    def answer_of_another(self, prompt: str, user_id: str) -> str | None:
-        """The answer that another user got to the same prompt; one's own would be no leak between users."""
-        owner, text = self._answers.get(prompt, (user_id, ""))
-        return None if owner == user_id else text
-
-    def of_another(self, user_id: str, active: Container[str]) -> Seen | None:
-        """The newest run of another user, one in progress (`active` has its id) before one that has ended."""
-        newest = None
-        for seen in self.all_of_others(user_id):
-            if seen.run_id in active:
-                return seen
-            newest = newest or seen
-        return newest
-
-    def all_of_others(self, user_id: str) -> Iterator[Seen]:
-        """Newest first."""
-        return (seen for seen in reversed(self._seen) if seen.user_id != user_id)
+    own: _Send
+    astray: _Send | None
+    everywhere: _Send | None
+    first_only: _Send | None
 
 
 def send_wrongly(
     step: Step,
     event: Event,
     *,
-    other: Seen | None,
+    other: Callable[[Form], Seen | None],
     bites: Callable[[str], bool],
     render: Callable[[Event], list[bytes]],
-    send: Callable[[list[bytes]], None],
-    send_astray: Callable[[list[bytes]], None] | None,
+    ways: Ways,
 ) -> None:
     """Send the event of a step that is marked for faults.
 
-    `other` is another user's run, None where there is none; `send_astray` sends to another user's socket, None where
-    nobody else is connected. Without them the leaks have no opportunity. A step after the end is there only because its
-    fault has been decided.
+    `other` finds the run that gets into this one, None where there is none; without one, or without the way that it
+    needs, a leak has no opportunity. A step after the end is there only because its fault has been decided.
     """
+    events, packs = [event], []
     leaked = False
     for name in step.faults:
-        rewrite = _REWRITES.get(name)
-        if rewrite is not None and other is not None and (name == "leak_after_end" or bites(name)):
-            event = rewrite(event, other)
-            leaked = True
-    if "leak_after_end" in step.faults and not leaked:
+        form = FORMS.get(name)
+        seen = other(form) if form is not None else None
+        if form is None or seen is None or not (name in AFTER_END or bites(name)):
+            continue
+        leaked = True
+        if form.events is not None:
+            events = [*form.events(events[0], seen), *events[1:]]
+        if form.frames is not None:
+            packs.append((form.frames, seen))
+    if not leaked and any(name in AFTER_END for name in step.faults):
         return
-    frames = render(event)
+    frames = [frame for one in events for frame in render(one)]
+    for pack, seen in packs:
+        frames = pack(frames, seen)
     if "malformed_event" in step.faults and bites("malformed_event"):
         longest = max(range(len(frames)), key=lambda index: len(frames[index]))
         frames[longest] = _cut(frames[longest])
-    send(frames)
+    _deliver(step, frames, bites, ways)
+
+
+def _deliver(step: Step, frames: list[bytes], bites: Callable[[str], bool], ways: Ways) -> None:
+    if "fan_out_missing" in step.faults and ways.first_only is not None and bites("fan_out_missing"):
+        ways.first_only(frames)
+    else:
+        ways.own(frames)
     if "duplicate_event" in step.faults and bites("duplicate_event"):
-        send(frames)
-    if "leak_wrong_socket" in step.faults and send_astray is not None and bites("leak_wrong_socket"):
-        send_astray(frames)
+        ways.own(frames)
+    for name, way in (("leak_wrong_socket", ways.astray), ("leak_broadcast", ways.everywhere)):
+        if name in step.faults and way is not None and bites(name):
+            way(frames)
 
 
 def _cut(frame: bytes) -> bytes:
     """Cut between characters: the frame is still a legal text message, only its JSON is broken."""
     return frame[: len(frame) // 2].decode(errors="ignore").encode()
-
-
-def _leak_content(event: Event, other: Seen) -> Event:
-    data = event.data
-    if event.kind == TOOL_COMPLETED:
-        return _with(event, result={**data["result"], "previous": other.words})
-    if event.kind == CHUNK:
-        return _with(event, chunk=f"{other.words} {data['chunk']}")
-    if event.kind == THINKING:
-        return _with(event, thought=f"{data['thought']} {other.words}")
-    if event.kind == COMPLETED:
-        return _with(event, result=f"{data['result']} {other.words}")
-    return event
-
-
-def _leak_run_id(event: Event, other: Seen) -> Event:
-    return event._replace(run_id=other.run_id)
-
-
-def _leak_after_end(event: Event, other: Seen) -> Event:
-    return _with(event, chunk=other.words)
-
-
-def _leak_handoff(event: Event, other: Seen) -> Event:
-    return _with(event, context=other.words)
-
-
-def _with(event: Event, **changes: Any) -> Event:
-    return event._replace(data={**event.data, **changes})
-
-
-_REWRITES: Mapping[str, Callable[[Event, Seen], Event]] = {
-    "leak_content": _leak_content,
-    "leak_run_id": _leak_run_id,
-    "leak_after_end": _leak_after_end,
-    "leak_handoff": _leak_handoff,
-}

@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from crosstalk.backend.leak_forms import AFTER_END, FORMS, NAMES_RUN
+from crosstalk.backend.leftovers import Seen
 from crosstalk.backend.plan import (
     CHUNK,
     COMPLETED,
     ERROR,
-    HANDOFF,
     STARTED,
     SUPERVISOR,
     THINKING,
@@ -25,7 +26,6 @@ from crosstalk.backend.plan import (
 )
 
 _Edit = Callable[[list[Step], random.Random], list[Step] | None]
-_Mark = Callable[[list[Step], random.Random], int | None]
 
 CANNED_TEXT = "I have looked into this for you and everything is in order."
 
@@ -37,25 +37,22 @@ def spoil(
     rng: random.Random,
     *,
     id_kinds: Sequence[str],
-    others_seen: bool,
+    other: Seen | None,
 ) -> list[Step]:
     """The steps as a backend with the `wanted` faults runs them. `bites` decides the edits now; marks are decided
-    when their step is sent. `id_kinds` are the kinds of events whose frames name their run, `others_seen` says whether
-    there is anything of another user to leak."""
+    when their step is sent. `id_kinds` are the kinds of events whose frames name their run, `other` is a run of another
+    user that there is to leak, None where there is none."""
     spoiled = list(steps)
     for name, edit in _EDITS.items():
         if name in wanted:
             edited = edit(spoiled, rng)
             if edited is not None and bites(name):
                 spoiled = edited
-    if "leak_after_end" in wanted and others_seen and _completes(spoiled) and bites("leak_after_end"):
-        # What is leaked is taken when it is sent: see leaks.send_wrongly.
-        spoiled.append(Step(CHUNK, 0.05 + 0.25 * rng.random(), SUPERVISOR, {"chunk": "", "chunk_index": 0}))
-        spoiled[-1] = replace(spoiled[-1], faults=("leak_after_end",))
-    marks: dict[str, _Mark] = {**_MARKS, "leak_run_id": lambda steps, rng: _any_of(steps, rng, *id_kinds)}
-    for name, mark in marks.items():
+    if other is not None:
+        spoiled = _add_foreign_steps(spoiled, wanted, bites, rng, other)
+    for name in _MARKED:
         if name in wanted:
-            index = mark(spoiled, rng)
+            index = _mark(name, spoiled, rng, id_kinds)
             if index is not None:
                 spoiled[index] = replace(spoiled[index], faults=(*spoiled[index].faults, name))
     return spoiled
@@ -166,18 +163,57 @@ def _mark_wrong_socket(steps: list[Step], rng: random.Random) -> int | None:
     return rng.randrange(len(steps)) if steps else None
 
 
-def _mark_content(steps: list[Step], rng: random.Random) -> int | None:
-    """One of a thought, a tool's result, the first chunk, the end: a kind first, so that chunks do not crowd out."""
-    kinds = [kind for kind in (THINKING, TOOL_COMPLETED, CHUNK, COMPLETED) if _where(steps, kind)]
-    if not kinds:
+def _mark_fan_out(steps: list[Step], rng: random.Random) -> int | None:
+    return _any_of(steps, rng, THINKING, TOOL_EXECUTING, TOOL_COMPLETED, CHUNK)
+
+
+def _mark(name: str, steps: list[Step], rng: random.Random, id_kinds: Sequence[str]) -> int | None:
+    if name in _MARKS:
+        return _MARKS[name](steps, rng)
+    kinds = FORMS[name].kinds
+    if kinds == (NAMES_RUN,):
+        return _any_of(steps, rng, *id_kinds)
+    # A kind first, so that chunks do not crowd out the others.
+    there = [kind for kind in kinds if _where(steps, kind)]
+    if not there:
         return None
-    kind = rng.choice(kinds)
+    kind = rng.choice(there)
     # The first chunk: further on, the foreign text would tear apart an own reference that straddles two chunks.
     return _where(steps, CHUNK)[0] if kind == CHUNK else rng.choice(_where(steps, kind))
 
 
-def _mark_handoff(steps: list[Step], rng: random.Random) -> int | None:
-    return _any_of(steps, rng, HANDOFF)
+def _add_foreign_steps(
+    steps: list[Step], wanted: frozenset[str], bites: Callable[[str], bool], rng: random.Random, other: Seen
+) -> list[Step]:
+    if "leak_split_chunks" in wanted:
+        split = _split_chunks(steps, rng, other.reference)
+        if split is not None and bites("leak_split_chunks"):
+            steps = split
+    for name in AFTER_END:
+        if name in wanted and _completes(steps) and bites(name):
+            # What is leaked is taken when it is sent: see leaks.send_wrongly.
+            chunk = Step(CHUNK, 0.05 + 0.25 * rng.random(), SUPERVISOR, {"chunk": "", "chunk_index": 0}, faults=(name,))
+            steps = [*steps, chunk]
+    return steps
+
+
+def _split_chunks(steps: list[Step], rng: random.Random, reference: str) -> list[Step] | None:
+    """Behind the first chunk come the letters of a reference, one to four in a chunk, numbered like all the others. The
+    answer at the end is the run's own."""
+    chunks = _where(steps, CHUNK)
+    if not chunks:
+        return None
+    first = steps[chunks[0]]
+    letters: list[Step] = []
+    rest = reference
+    while rest:
+        length = rng.randint(1, 4)
+        letters.append(replace(first, data={**first.data, "chunk": rest[:length]}))
+        rest = rest[length:]
+    longer = [*steps[: chunks[0] + 1], *letters, *steps[chunks[0] + 1 :]]
+    for number, index in enumerate(_where(longer, CHUNK)):
+        longer[index] = replace(longer[index], data={**longer[index].data, "chunk_index": number})
+    return longer
 
 
 def _where(steps: list[Step], kind: str) -> list[int]:
@@ -186,7 +222,7 @@ def _where(steps: list[Step], kind: str) -> list[int]:
         index
         for index, step in enumerate(steps)
         if step.kind == kind
-        and "leak_after_end" not in step.faults
+        and not set(step.faults) & set(AFTER_END)
         and not (kind == COMPLETED and step.agent != SUPERVISOR)
     ]
 
@@ -213,10 +249,11 @@ _EDITS: Mapping[str, _Edit] = {
     "two_ends": _two_ends,
     "late_event": _late_event,
 }
-_MARKS: Mapping[str, _Mark] = {
+_MARKS: Mapping[str, Callable[[list[Step], random.Random], int | None]] = {
     "duplicate_event": _mark_duplicate,
     "malformed_event": _mark_malformed,
     "leak_wrong_socket": _mark_wrong_socket,
-    "leak_content": _mark_content,
-    "leak_handoff": _mark_handoff,
+    "leak_broadcast": _mark_wrong_socket,
+    "fan_out_missing": _mark_fan_out,
 }
+_MARKED = (*_MARKS, *(name for name in FORMS if name not in AFTER_END))

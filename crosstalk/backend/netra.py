@@ -11,11 +11,12 @@ import orjson
 from aiohttp import web
 
 from crosstalk.backend import netra_frames as frames
+from crosstalk.backend.admin import everything, users
 from crosstalk.backend.chat import Chat, Turn
 from crosstalk.backend.endpoint import Endpoint, Socket, token_in
 from crosstalk.backend.events import Address
 from crosstalk.backend.gate import Gate
-from crosstalk.backend.store import Refused
+from crosstalk.backend.store import Refused, Thread
 from crosstalk.backend.tokens import BadToken
 
 PATHS = ("/ws", "/api/v1/websocket")
@@ -40,8 +41,13 @@ class NetraEndpoint(Endpoint):
             **dict.fromkeys(("user_message", "chat_message", "chat"), self._start_run),
             **dict.fromkeys(("stop_agent", "cancel_agent"), self._stop_run),
             "switch_thread": self._switch_thread,
+            "subscribe_thread": self._subscribe_thread,
             "get_thread_history": self._show_history,
+            "delete_thread": self._delete_thread,
             **dict.fromkeys(("list_threads", "get_threads"), self._list_threads),
+            "get_run": self._show_run,
+            "resume": self._resume,
+            **dict.fromkeys(("admin_list_users", "debug_state"), self._administer),
             "authenticate": self._authenticate_again,
             "ping": lambda socket, message, _payload: socket.send(frames.pong(message)),
         }
@@ -57,29 +63,30 @@ class NetraEndpoint(Endpoint):
 
     def ready(self, socket: Socket) -> None:
         socket.send(frames.welcome(socket.user_id, socket.connection_id))
+        self.chat.connections.open(socket.connection_id, socket.user_id, socket.address, socket)
         self.chat.outlets.join(socket)
         socket.heartbeat = asyncio.get_running_loop().call_later(self._receive_timeout_s, self._beat, socket)
 
     def left(self, socket: Socket) -> None:
         super().left(socket)
+        self.chat.connections.end(socket.connection_id)
         if socket.heartbeat is not None:
             socket.heartbeat.cancel()
 
     def receive(self, socket: Socket, raw: bytes | None) -> bool:
         if raw is None:
-            socket.send(frames.error("BAD_MESSAGE", "expected a text frame"))
+            socket.send(self._error(socket, "BAD_MESSAGE", "expected a text frame"))
             return True
         try:
             message = orjson.loads(raw)
         except orjson.JSONDecodeError:
-            socket.send(frames.error("BAD_MESSAGE", "expected JSON"))
+            socket.send(self._error(socket, "BAD_MESSAGE", "expected JSON"))
             return True
         kind = message.get("type") if isinstance(message, dict) else None
         payload = message.get("payload", message) if isinstance(message, dict) else None
         if not isinstance(kind, str) or not isinstance(payload, dict):
-            socket.send(
-                frames.error("BAD_MESSAGE", "expected an object with a type and, where given, an object payload")
-            )
+            expected = "expected an object with a type and, where given, an object payload"
+            socket.send(self._error(socket, "BAD_MESSAGE", expected))
             return True
         return self._dispatch(socket, kind, message, payload)
 
@@ -97,11 +104,14 @@ class NetraEndpoint(Endpoint):
             run_id = payload.get("run_id") or message.get("run_id")
             if handler == self._start_run and isinstance(run_id, str):
                 more["run_id"] = run_id
-            socket.send(frames.error(refusal.code, str(refusal), message, **more))
+            socket.send(self._error(socket, refusal.code, str(refusal), message, **more))
         except BadToken:
-            socket.send(frames.error("AUTH_FAILED", "authentication failed", message))
+            socket.send(self._error(socket, "AUTH_FAILED", "authentication failed", message))
             return False
         return True
+
+    def _error(self, socket: Socket, code: str, text: str, message: dict[str, Any] | None = None, **more: Any) -> bytes:
+        return frames.error(code, self.error_text(socket.user_id, text), message, **more)
 
     def _start_run(self, socket: Socket, message: dict[str, Any], payload: dict[str, Any]) -> None:
         prompt = next((payload[key] for key in _PROMPT_KEYS if isinstance(payload.get(key), str)), "")
@@ -114,30 +124,80 @@ class NetraEndpoint(Endpoint):
             context=_object(payload, "context"),
             profile=_object(payload, "profile"),
             slow=socket.idle_cut_s > 0,
+            request_id=_text(message.get("request_id") or message.get("message_id")),
         )
         self.chat.start_run(socket.user_id, turn, address=socket.address, voice=self._voice)
+        self.chat.store.note_profile(socket.user_id, turn.profile)
 
     def _stop_run(self, socket: Socket, message: dict[str, Any], payload: dict[str, Any]) -> None:
         self.chat.stop_run(socket.user_id, _needed_id(message, payload, "run_id"))
 
     def _switch_thread(self, socket: Socket, message: dict[str, Any], payload: dict[str, Any]) -> None:
-        thread = self.chat.store.open_thread(socket.user_id, _needed_id(message, payload, "thread_id"))
+        thread_id = _needed_id(message, payload, "thread_id")
+        thread = self.chat.access.open_thread(socket.user_id, thread_id, "token_of_another_accepted_on_thread")
         socket.send(frames.reply("thread_updated", message, thread_id=thread.id, data={"thread": thread.described()}))
 
+    def _subscribe_thread(self, socket: Socket, message: dict[str, Any], payload: dict[str, Any]) -> None:
+        """This socket gets the events of that thread too, once each, whichever socket asked for them."""
+        thread = self._thread(socket, message, payload, "idor_subscribe_thread")
+        self.chat.connections.follow(socket.connection_id, thread.id)
+        socket.send(frames.reply("subscribed", message, thread_id=thread.id, data={"thread": thread.described()}))
+
     def _show_history(self, socket: Socket, message: dict[str, Any], payload: dict[str, Any]) -> None:
-        thread = self.chat.store.thread(socket.user_id, _needed_id(message, payload, "thread_id"))
-        data = {"thread": thread.described(), "messages": list(thread.messages)}
+        thread = self._thread(socket, message, payload, "idor_socket_history")
+        data = {"thread": thread.described(), "messages": self.chat.access.messages(socket.user_id, thread)}
         socket.send(frames.reply("thread_data", message, thread_id=thread.id, data=data))
 
-    def _list_threads(self, socket: Socket, message: dict[str, Any], _payload: dict[str, Any]) -> None:
-        threads = [thread.described() for thread in self.chat.store.threads_of(socket.user_id)]
+    def _delete_thread(self, socket: Socket, message: dict[str, Any], payload: dict[str, Any]) -> None:
+        thread = self._thread(socket, message, payload, "idor_socket_delete")
+        self.chat.store.delete_thread(thread)
+        socket.send(frames.reply("thread_deleted", message, thread_id=thread.id, data={}))
+
+    def _thread(self, socket: Socket, message: dict[str, Any], payload: dict[str, Any], fault: str) -> Thread:
+        return self.chat.access.thread(socket.user_id, _needed_id(message, payload, "thread_id"), fault)
+
+    def _list_threads(self, socket: Socket, message: dict[str, Any], payload: dict[str, Any]) -> None:
+        wanted = payload.get("user_id", message.get("user_id"))
+        threads = [thread.described() for thread in self.chat.access.threads(socket.user_id, wanted)]
         socket.send(frames.reply("thread_list", message, thread_id=None, data={"threads": threads}))
+
+    def _show_run(self, socket: Socket, message: dict[str, Any], payload: dict[str, Any]) -> None:
+        run = self.chat.access.run(socket.user_id, _needed_id(message, payload, "run_id"), "idor_socket_run")
+        socket.send(frames.reply("run_data", message, thread_id=None, data={"run": run.described()}))
+
+    def _resume(self, socket: Socket, message: dict[str, Any], payload: dict[str, Any]) -> None:
+        """What another connection of the user was to get behind its n-th event of a run, and this one has not got."""
+        old_id, cursor = _needed_id(message, payload, "connection_id"), _cursor(message, payload)
+        missed = self.chat.connections.missed(socket.connection_id, old_id, cursor)
+        data = {"connection_id": old_id, "events": len(missed)}
+        socket.send(frames.reply("resumed", message, thread_id=None, data=data))
+        for frame in missed:
+            socket.send(frame)
+
+    def _administer(self, socket: Socket, message: dict[str, Any], _payload: dict[str, Any]) -> None:
+        """Administration is done over HTTP, by those who have the permission: no socket is asked for it."""
+        kind = message["type"]
+        if not self.chat.bites_now("admin_socket_open", socket.user_id, kind):
+            raise Refused("FORBIDDEN", "this is for administrators")
+        data = everything(self.chat) if kind == "debug_state" else {"users": users(self.chat)}
+        socket.send(frames.reply(kind, message, thread_id=None, data=data))
 
     def _authenticate_again(self, socket: Socket, message: dict[str, Any], payload: dict[str, Any]) -> None:
         """A fresh token of the same user is acknowledged; any other ends the socket, so that no subscription stays."""
-        if self.gate.identify(token_in(payload), "authenticate") != socket.user_id:
-            raise BadToken("the token is of another user")
+        user_id = self.gate.identify(token_in(payload), "authenticate")
+        if user_id != socket.user_id:
+            if not self.chat.bites_now("token_swap_keeps_subscription", user_id, socket.connection_id):
+                raise BadToken("the token is of another user")
+            self._become(socket, user_id)
         socket.send(frames.ack("authenticate", socket.user_id, message))
+
+    def _become(self, socket: Socket, user_id: str) -> None:
+        """The socket is another user's from now on; what it was told to follow, it goes on following (a fault's)."""
+        self.chat.connections.follow(socket.connection_id, socket.address)
+        self.chat.outlets.leave(socket)
+        socket.user_id, socket.address = user_id, Address(self.shape, user_id)
+        self.chat.connections.move(socket.connection_id, user_id, socket.address)
+        self.chat.outlets.join(socket)
 
     def _beat(self, socket: Socket) -> None:
         silent_s = time.monotonic() - socket.received_s
@@ -163,6 +223,19 @@ def _needed_id(message: dict[str, Any], payload: dict[str, Any], key: str) -> st
     value = _id(message, payload, key)
     if value is None:
         raise Refused("INVALID_ID", f"{key} is missing")
+    return value
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _cursor(message: dict[str, Any], payload: dict[str, Any]) -> int:
+    value = payload.get("last_event", message.get("last_event", 0))
+    if isinstance(value, str) and value.isdecimal() and len(value) < 16:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise Refused("INVALID_CURSOR", "last_event must be the number of events that were received")
     return value
 
 

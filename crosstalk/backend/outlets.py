@@ -44,13 +44,6 @@ class Outlets:
     def at(self, address: Address) -> tuple[Outlet, ...]:
         return tuple(self._at.get(address, ()))
 
-    def send(self, address: Address, frames: Iterable[bytes]) -> None:
-        """To all sockets at an address; to nobody where there is none."""
-        sockets = self._at.get(address, ())
-        for frame in frames:
-            for socket in sockets:
-                socket.send(frame)
-
     @property
     def handler_count(self) -> int:
         return len(self._handlers)
@@ -58,6 +51,10 @@ class Outlets:
     def first_handler(self, shape: str) -> Outlet | None:
         """The oldest handler whose socket still lives: every dead one is walked past, each time."""
         return next((one for one in self._handlers if one.address.shape == shape and one.alive), None)
+
+    def latest_handler(self, shape: str) -> Outlet | None:
+        """The newest living socket of a shape."""
+        return next((one for one in reversed(self._handlers) if one.address.shape == shape and one.alive), None)
 
     def of_another(self, user_id: str, shape: str, seen_last: Iterable[str]) -> Outlet | None:
         """A socket of the first of these users who is connected, or of any other user where none of those is."""
@@ -67,3 +64,6 @@ class Outlets:
             if other in connected:
                 return connected[other]
         return next(iter(connected.values()), None)
+
+    def of_all_others(self, user_id: str, shape: str) -> list[Outlet]:
+        return [one for at, ones in self._at.items() if at.shape == shape for one in ones if one.user_id != user_id]

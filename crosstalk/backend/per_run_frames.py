@@ -12,8 +12,11 @@ from crosstalk.backend.events import Event
 from crosstalk.backend.plan import (
     CHUNK,
     COMPLETED,
+    DEBUG,
     ERROR,
     HANDOFF,
+    NOTIFICATION,
+    PROGRESS,
     STARTED,
     THINKING,
     TOOL_COMPLETED,
@@ -30,6 +33,9 @@ NAMES = {
     HANDOFF: "handoff",
     COMPLETED: "run.done",
     ERROR: "run.failed",
+    PROGRESS: "progress",
+    NOTIFICATION: "conversation.updated",
+    DEBUG: "debug",
 }
 
 
@@ -69,7 +75,7 @@ def _fields(kind: str, data: dict[str, Any]) -> dict[str, Any]:
         return {**call, "ms": data["execution_time_ms"]}
     if kind == CHUNK:
         return {"text": _base64(data["chunk"])}
-    if kind == HANDOFF:
+    if kind in (HANDOFF, PROGRESS, NOTIFICATION, DEBUG):
         return data
     if kind == COMPLETED:
         return {"text": _base64(data["result"]), "ms": data["duration_ms"]}

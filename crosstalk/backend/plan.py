@@ -39,6 +39,10 @@ CHUNK = "agent_response_chunk"
 HANDOFF = "agent_handoff"
 COMPLETED = "agent_completed"
 ERROR = "agent_error"
+# No plan has these: faults do.
+PROGRESS = "progress_update"
+NOTIFICATION = "thread_updated"
+DEBUG = "debug_dump"
 
 CHUNK_CHARS_MIN, CHUNK_CHARS_MEAN, CHUNK_CHARS_MAX = 12, 26, 40
 _TOKEN = r"[A-Za-z0-9]{16,80}(?![A-Za-z0-9])"

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hmac
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
 
+from crosstalk.backend.access import Access
 from crosstalk.backend.bodies import answer, page_of, read_body, text_of
 from crosstalk.backend.gate import Gate
 from crosstalk.backend.options import Settings
-from crosstalk.backend.store import Store
+from crosstalk.backend.store import Store, Thread
 from crosstalk.backend.tokens import BadToken, Identity, TokenService, bearer_token, is_user_id
 
 # A constant that disagrees with the token's `exp`, as the platform's does: clients must read `exp`.
@@ -21,11 +24,22 @@ EXPIRES_IN_S = 900
 class Rest:
     """The HTTP endpoints."""
 
-    def __init__(self, settings: Settings, tokens: TokenService, gate: Gate, store: Store) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        tokens: TokenService,
+        gate: Gate,
+        store: Store,
+        access: Access,
+        bites: Callable[[str, str, str], bool],
+    ) -> None:
         self._settings = settings
         self._tokens = tokens
         self._gate = gate
         self._store = store
+        self._access = access
+        self._bites = bites
+        self._refreshed_last: Identity | None = None
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -33,6 +47,8 @@ class Rest:
             web.post("/auth/refresh", self.refresh),
             web.post("/auth/validate", self.validate),
             web.get("/auth/verify", self.verify),
+            web.post("/auth/logout", self.logout),
+            web.get("/.well-known/jwks.json", self.keys),
             web.get("/api/threads", self.list_threads),
             web.post("/api/threads", self.make_thread),
             web.get("/api/threads/{id}", self.show_thread),
@@ -62,6 +78,10 @@ class Rest:
             identity, access_token, refresh_token = self._tokens.rotate(token)
         except BadToken:
             raise web.HTTPUnauthorized(text="the refresh token is not valid") from None
+        last, self._refreshed_last = self._refreshed_last, identity
+        another = last is not None and last.user_id != identity.user_id
+        if last and another and self._bites("refresh_gives_other_user", identity.user_id, "POST /auth/refresh"):
+            return _tokens_answer(last.user_id, last.email, *self._tokens.mint_pair(last.user_id, last.email))
         return _tokens_answer(identity.user_id, identity.email, access_token, refresh_token)
 
     async def validate(self, request: web.Request) -> web.Response:
@@ -73,8 +93,19 @@ class Rest:
             raise web.HTTPUnauthorized(text="no Authorization header")
         return self._judge(token)
 
+    async def logout(self, request: web.Request) -> web.Response:
+        """The token that this is asked with proves nothing from now on; sockets that are open stay."""
+        self._gate.user_of(request)
+        with suppress(BadToken):  # one that was taken by a fault
+            self._tokens.revoke(bearer_token(request.headers.get("Authorization")) or "")
+        return web.Response(status=204)
+
+    async def keys(self, _request: web.Request) -> web.Response:
+        return answer({"keys": [self._tokens.public_key.jwk]})
+
     async def list_threads(self, request: web.Request) -> web.Response:
-        threads = self._store.threads_of(self._gate.user_of(request))
+        """One's own; `user_id` in the query may name nobody else."""
+        threads = self._access.threads(self._gate.user_of(request), request.query.get("user_id"))
         limit, offset = page_of(request)
         shown = [thread.described() for thread in threads[offset : offset + limit]]
         return answer({"threads": shown, "total": len(threads), "limit": limit, "offset": offset})
@@ -91,11 +122,10 @@ class Rest:
         return answer(thread.described(), status=201)
 
     async def show_thread(self, request: web.Request) -> web.Response:
-        return answer(self._store.thread(self._gate.user_of(request), request.match_info["id"]).described())
+        return answer(self._thread(request, "idor_read_thread").described())
 
     async def change_thread(self, request: web.Request) -> web.Response:
-        user_id = self._gate.user_of(request)
-        thread = self._store.thread(user_id, request.match_info["id"])
+        thread = self._thread(request, "idor_rename_thread")
         title, metadata = _changes(await read_body(request))
         thread.title = thread.title if title is None else title
         thread.metadata.update(metadata)
@@ -103,21 +133,23 @@ class Rest:
         return answer(thread.described())
 
     async def delete_thread(self, request: web.Request) -> web.Response:
-        self._store.delete_thread(self._gate.user_of(request), request.match_info["id"])
+        self._store.delete_thread(self._thread(request, "idor_delete_thread"))
         return web.Response(status=204)
 
     async def list_messages(self, request: web.Request) -> web.Response:
-        thread = self._store.thread(self._gate.user_of(request), request.match_info["id"])
+        thread = self._thread(request, "idor_read_messages")
         limit, offset = page_of(request)
-        messages = list(thread.messages)
+        messages = self._access.messages(self._gate.user_of(request), thread)
         shown = messages[offset : offset + limit]
         page = {"thread_id": thread.id, "messages": shown, "total": len(messages), "limit": limit, "offset": offset}
         return answer(page)
 
     async def add_message(self, request: web.Request) -> web.Response:
-        user_id = self._gate.user_of(request)
-        thread = self._store.thread(user_id, request.match_info["id"])
+        thread = self._thread(request, "idor_add_message")
         return answer(thread.add("user", text_of(await read_body(request), "content"), None), status=201)
+
+    def _thread(self, request: web.Request, fault: str) -> Thread:
+        return self._access.thread(self._gate.user_of(request), request.match_info["id"], fault)
 
     def _judge(self, token: str) -> web.Response:
         try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from crosstalk.backend.delays import Delay
 from crosstalk.backend.events import Address, Event, Voice
+from crosstalk.backend.outlets import Outlet
 from crosstalk.backend.plan import COMPLETED, ERROR, SUPERVISOR, TOOL_COMPLETED, Step
 
 
@@ -28,7 +29,8 @@ class Run:
     `address` says whom its events go to, `voice` makes frames of them. `say` gets every event as (run, step, event).
     `ended` is called once, with the answer or None, before the end event is said; steps after that (faults only) are
     still said, and `done` is called after the last one; a run that hangs (a fault) is never done. `cancels_seen` counts
-    the cancels before it started, `slowness` multiplies its delays, `astray` says that its events take a wrong route.
+    the cancels before it started, `slowness` multiplies its delays, `route` finds the only socket that its events go to
+    where that is not up to its address (faults).
     """
 
     def __init__(
@@ -44,7 +46,7 @@ class Run:
         rng: random.Random,
         cancels_seen: int,
         slowness: float,
-        astray: bool,
+        route: Callable[[str], Outlet | None] | None,
         say: Callable[[Run, Step, Event], None],
         ended: Callable[[Run, str | None], None],
         done: Callable[[], None],
@@ -55,7 +57,8 @@ class Run:
         self.address = address
         self.voice = voice
         self.cancels_seen = cancels_seen
-        self.astray = astray
+        self.route = route
+        self.may_be_rerouted = route is None
         self._steps = steps
         self._pace = pace
         self._rng = rng

@@ -15,6 +15,7 @@ import threading
 
 from aiohttp import web
 
+from crosstalk.backend.admin import Admin
 from crosstalk.backend.agui import AguiEndpoint
 from crosstalk.backend.bodies import answer_in_json
 from crosstalk.backend.chat import Chat
@@ -24,10 +25,12 @@ from crosstalk.backend.faults import FaultTable
 from crosstalk.backend.gate import Gate
 from crosstalk.backend.health import Health
 from crosstalk.backend.netra import NetraEndpoint
+from crosstalk.backend.objects import Objects
 from crosstalk.backend.options import Settings
 from crosstalk.backend.per_run import PerRunEndpoint
 from crosstalk.backend.rest import Rest
 from crosstalk.backend.runs import Pace
+from crosstalk.backend.spills import Spills
 from crosstalk.backend.tokens import TokenService
 
 BACKLOG = 4096
@@ -71,12 +74,14 @@ def make_app(settings: Settings) -> web.Application:
     pace = Pace(settings.delays, settings.time_scale, settings.agent_timeout_s)
     chat = Chat(seed=settings.seed, pace=pace, faults=FaultTable(settings.faults, settings.seed))
     tokens = TokenService(settings.secret, settings.environment)
-    gate = Gate(tokens, chat.bites)
+    gate = Gate(tokens, chat.bites_now, wanted=chat.faults_wanted)
     health = Health(settings, chat)
-    app = web.Application(middlewares=[answer_in_json, health.hold_back])
+    spills = Spills(chat)
+    app = web.Application(middlewares=[spills.into_bodies, answer_in_json, health.hold_back])
     endpoints = _make_endpoints(settings, chat, gate)
     app.add_routes([*health.routes(), *Discovery(settings, gate, chat).routes()])
-    app.add_routes(Rest(settings, tokens, gate, chat.store).routes())
+    app.add_routes(Rest(settings, tokens, gate, chat.store, chat.access, chat.bites_now).routes())
+    app.add_routes([*Objects(gate, chat).routes(), *Admin(gate, chat).routes()])
     for endpoint in endpoints:
         app.add_routes(endpoint.routes())
 
@@ -88,6 +93,7 @@ def make_app(settings: Settings) -> web.Application:
         await asyncio.gather(*(endpoint.close_all() for endpoint in endpoints))
 
     app.on_response_prepare.append(name_revision)
+    app.on_response_prepare.append(spills.into_headers)
     app.on_shutdown.append(close_sockets)
     return app
 

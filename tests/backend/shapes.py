@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Opcode
 from websockets.sync.client import ClientConnection
 
 from tests.backend.client import DEADLINE_S, Backend, mint
@@ -81,6 +82,17 @@ def heard(raw: str) -> Heard:
     return Heard(kind, text, shown, frame)
 
 
+class Tapped(ClientConnection):
+    """A socket that remembers the payloads of the pings it got."""
+
+    pings: list[bytes]
+
+    def process_event(self, event: Any) -> None:
+        if getattr(event, "opcode", None) is Opcode.PING:
+            self.pings = [*getattr(self, "pings", []), bytes(event.data)]
+        super().process_event(event)
+
+
 @dataclass
 class Talk:
     """One user in one shape; for agui in one thread, for per_run in one conversation."""
@@ -88,24 +100,31 @@ class Talk:
     process: Backend
     shape: str
     user: str
-    socket: ClientConnection | None = None
+    socket: Tapped | None = None
     thread: str | None = None
     close_code: int | None = None
     stack: ExitStack = field(default_factory=ExitStack)
 
     def open(self, path: str) -> None:
         self.stack.close()
-        self.socket = self.stack.enter_context(self.process.open(path, additional_headers=bearer(self.user)))
+        self.socket = self.stack.enter_context(
+            self.process.open(path, additional_headers=bearer(self.user), create_connection=Tapped)
+        )
 
-    def start(self, prompt: str, *, reference: str | None = None) -> None:
+    def start(
+        self, prompt: str, *, reference: str | None = None, name: str | None = None, message_id: str = "m1", **ids: str
+    ) -> None:
+        """`name`: of the profile. `message_id`: what the client calls its request. `ids`: netra's own."""
         context = {"reference": reference} if reference else {}
+        profile = {"name": name} if name else {}
         if self.shape == "netra":
-            payload = {"user_request": prompt, "thread_id": self.thread, "context": context}
-            self.say({"type": "execute_agent", "payload": payload})
+            payload = {"user_request": prompt, "thread_id": self.thread, "context": context, "profile": profile, **ids}
+            self.say({"type": "execute_agent", "request_id": message_id, "payload": payload})
         elif self.shape == "agui":
-            entries = [{"description": key, "value": value} for key, value in context.items()]
-            self.say({**run_input(prompt, self.thread), "context": entries})
+            entries = [{"description": key, "value": value} for key, value in {**context, **profile}.items()]
+            self.say({**run_input(prompt, self.thread, message_id), "context": entries})
         else:
+            context.update(profile)
             body = {"input": prompt, "context": context, "conversation": self.thread}
             status, answer, _ = self.process.http("POST", "/runs", user=self.user, body=body)
             assert status == 201
@@ -134,12 +153,11 @@ class Talk:
     def read(self, timeout_s: float = DEADLINE_S) -> Heard:
         assert self.socket
         raw = self.socket.recv(timeout=timeout_s)
-        assert isinstance(raw, str)
-        return heard(raw)
+        return heard(raw) if isinstance(raw, str) else Heard("binary", "", raw.decode(), json.loads(raw))
 
-    def run(self, prompt: str, *, reference: str | None = None) -> list[Heard]:
-        """A run from its prompt to its end: in per_run to the close of the socket."""
-        self.start(prompt, reference=reference)
+    def run(self, prompt: str, **private: Any) -> list[Heard]:
+        """A run from its prompt to its end: in per_run to the close of the socket. `private`: as in `start`."""
+        self.start(prompt, **private)
         return self.hear()
 
     def hear(self) -> list[Heard]:
@@ -164,11 +182,11 @@ class Talk:
             return frames
 
 
-def run_input(prompt: str, thread_id: str | None) -> dict[str, Any]:
+def run_input(prompt: str, thread_id: str | None, message_id: str = "m1") -> dict[str, Any]:
     return {
         "type": "RUN",
         "threadId": thread_id,
-        "messages": [{"id": "m1", "role": "user", "content": prompt}],
+        "messages": [{"id": message_id, "role": "user", "content": prompt}],
         "context": [],
         "state": {},
         "tools": [],

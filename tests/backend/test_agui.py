@@ -225,7 +225,7 @@ def test_another_users_thread_is_out_of_reach(clean):
         thief.say(run_input("hello", owner.thread))
         thief.cancel(run_id)
         refusals = [thief.read().frame for _ in range(2)]
-        assert [refusal["code"] for refusal in refusals] == ["FORBIDDEN", "FORBIDDEN"]
+        assert [refusal["code"] for refusal in refusals] == ["FORBIDDEN", "NOT_FOUND"]
         assert REFERENCE not in json.dumps(refusals)
         assert owner.hear()[-1].kind == "completed"
         assert thief.more(0.1) == []

@@ -62,7 +62,7 @@ def test_a_wrong_spec_is_refused_in_one_line(text, said):
 
 def test_the_list_has_one_fault_a_line_name_first():
     assert [line.split()[0] for line in list_faults().splitlines()] == [fault.name for fault in CATALOGUE]
-    assert len(set(NAMES)) == len(NAMES) == 36
+    assert len(set(NAMES)) == len(NAMES) >= 60
 
 
 @pytest.mark.parametrize(

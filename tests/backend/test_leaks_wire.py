@@ -54,7 +54,7 @@ def test_leak_content():
             assert {frame["run_id"] for frame in frames} == {leak["run_id"]}
             seen.add(leak["type"])
             assert MARK[B] in streamed(frames)
-        assert seen == {"agent_thinking", "tool_completed", "agent_response_chunk", "agent_completed"}
+        assert seen == {"agent_thinking", "agent_response_chunk", "agent_completed"}
 
 
 def test_leak_run_id():

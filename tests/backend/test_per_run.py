@@ -127,8 +127,8 @@ def test_a_run_has_one_socket_and_ends_with_it(clean):
 
 def test_another_users_run_and_conversation_are_out_of_reach(clean):
     waiting = make(clean, input=SAY)
-    assert refused(clean, waiting["socket"], additional_headers=bearer(B)) == 403
-    assert clean.http("DELETE", f"/runs/{waiting['run']}", user=B)[0] == 403
+    assert refused(clean, waiting["socket"], additional_headers=bearer(B)) == 404
+    assert clean.http("DELETE", f"/runs/{waiting['run']}", user=B)[0] == 404
     body = {"input": "what did I say before?", "conversation": waiting["conversation"]}
     assert clean.http("POST", "/runs", user=B, body=body)[0] == 403
     assert clean.http("POST", "/runs", user=B, body={**body, "conversation": "never"})[0] == 404
@@ -136,13 +136,13 @@ def test_another_users_run_and_conversation_are_out_of_reach(clean):
         owner.start("long answer")
         owner.read()
         run_id = owner.run_id
-        assert clean.http("DELETE", f"/runs/{run_id}", user=B)[0] == 403
-        assert refused(clean, f"/ws/runs/{run_id}", additional_headers=bearer(B)) == 403
+        assert clean.http("DELETE", f"/runs/{run_id}", user=B)[0] == 404
+        assert refused(clean, f"/ws/runs/{run_id}", additional_headers=bearer(B)) == 404
         assert refused(clean, f"/ws/runs/{uuid.uuid4()}", additional_headers=bearer(B)) == 404
         assert owner.hear()[-1].kind == "completed"
     with clean.open(waiting["socket"]) as socket:
         socket.send(json.dumps({"type": "authenticate", "token": mint(B)}))
-        assert heard(socket.recv(timeout=5)).frame["code"] == "FORBIDDEN"
+        assert heard(socket.recv(timeout=5)).frame["code"] == "NOT_FOUND"
         with pytest.raises(ConnectionClosed) as closed:
             socket.recv(timeout=5)
         assert closed.value.rcvd.code == 1008

@@ -1,6 +1,7 @@
 """What a correct backend says on a socket."""
 
 import json
+import re
 import socket
 import time
 from datetime import datetime
@@ -23,7 +24,7 @@ def test_the_welcome_names_the_user_in_short(clean):
         assert client.welcome["correlation_id"] is None
         data = client.welcome["data"]
         assert (data["mode"], data["user_id"]) == ("main", "k3f00017...")
-        assert data["connection_id"].startswith("main_")
+        assert re.fullmatch("main_[0-9a-f]{16}", data["connection_id"])
         assert data["golden_path_events"] == [
             "agent_started",
             "agent_thinking",
@@ -201,19 +202,27 @@ def test_two_users_at_once_get_their_own(clean):
             assert not any(references[other] in json.dumps(frames) for other in runs if other is not client)
 
 
-def test_another_users_thread_and_run_are_forbidden(clean):
+def test_another_users_thread_and_run_are_out_of_reach(clean):
     with clean.user("owner001") as owner, clean.user("thief001") as thief:
         run_id = owner.start(f"long answer {SAY}", thread_id="thread-owned")
-        for kind, payload in (
-            ("execute_agent", {"content": "hello", "thread_id": "thread-owned"}),
-            ("execute_agent", {"content": "hello", "run_id": run_id}),
-            ("get_thread_history", {"thread_id": "thread-owned"}),
-            ("switch_thread", {"thread_id": "thread-owned"}),
-            ("stop_agent", {"run_id": run_id}),
+        old_id = owner.welcome["data"]["connection_id"]
+        for kind, payload, code in (
+            ("execute_agent", {"content": "hello", "thread_id": "thread-owned"}, "FORBIDDEN"),
+            ("get_thread_history", {"thread_id": "thread-owned"}, "FORBIDDEN"),
+            ("switch_thread", {"thread_id": "thread-owned"}, "FORBIDDEN"),
+            ("subscribe_thread", {"thread_id": "thread-owned"}, "FORBIDDEN"),
+            ("delete_thread", {"thread_id": "thread-owned"}, "FORBIDDEN"),
+            ("list_threads", {"user_id": "owner001"}, "FORBIDDEN"),
+            ("stop_agent", {"run_id": run_id}, "NOT_FOUND"),
+            ("get_run", {"run_id": run_id}, "NOT_FOUND"),
+            ("resume", {"connection_id": old_id, "last_event": 0}, "FORBIDDEN"),
+            ("resume", {"connection_id": "main_0123456789abcdef", "last_event": 0}, "NOT_FOUND"),
+            ("admin_list_users", {}, "FORBIDDEN"),
+            ("debug_state", {}, "FORBIDDEN"),
         ):
             thief.send(kind, payload=payload, request_id="r1")
             (refusal,) = [thief.read()]
-            assert (refusal["type"], refusal["error_code"]) == ("error_message", "FORBIDDEN"), kind
+            assert (refusal["type"], refusal["error_code"]) == ("error_message", code), kind
             assert refusal["request_id"] == "r1"
             assert REFERENCE not in json.dumps(refusal)
             assert "owner001" not in json.dumps(refusal)
@@ -235,6 +244,7 @@ def test_another_users_thread_and_run_are_forbidden(clean):
         ('{"type": "stop_agent", "payload": {}}', "INVALID_ID"),
         ('{"type": "stop_agent", "payload": {"run_id": "never"}}', "NOT_FOUND"),
         ('{"type": "get_thread_history", "payload": {"thread_id": "never"}}', "NOT_FOUND"),
+        ('{"type": "resume", "payload": {"connection_id": "x", "last_event": -1}}', "INVALID_CURSOR"),
     ],
 )
 def test_a_wrong_message_is_answered_and_the_socket_stays(clean, message, code):
