@@ -19,6 +19,7 @@ from __future__ import annotations
 import hmac
 import random
 import re
+from collections.abc import Set
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
@@ -28,15 +29,21 @@ HEAD_LENGTH = 21  # prefix and the four numbers
 MAC_LENGTH = 15
 #: characters of the MAC that must be there for a cut canary to count: 7 × 5 = 35 bits
 PARTIAL_MAC_LENGTH = 7
+#: beginnings of canaries in one text that are looked at: each takes about 10 µs, and a frame may be full of them
+MATCHES_MAX = 500
 OWNER_MAX = 2**25 - 1
 ORDINAL_MAX = 2**25 - 1
 #: owners from here up are phantoms: their canaries are made and never sent
 PHANTOM_FIRST = OWNER_MAX - 4096
 
+_PREFIX = PREFIX.encode()
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _VALUE = {letter: value for value, letter in enumerate(_ALPHABET)}
 #: the prefix, the rest of the head, and 7 to 15 letters of the MAC
 _FIND = re.compile(rb"(?i)ctlk[a-z2-7]{24,32}")
+#: digits of a minted account's number
+_NUMBER_LENGTH = 5
+_UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 class Site(IntEnum):
@@ -119,22 +126,48 @@ class Keyring:
         head = f"{PREFIX}{self._load_test_text}{_base32(owner, 5)}{_base32(ordinal, 5)}{_base32(site, 1)}"
         return head + self._mac(self.load_test, head)
 
-    def find(self, data: bytes) -> list[Hit]:
-        """Every canary in `data`, also one whose end was cut off but for 35 bits of its MAC.
+    def strangers(self, frame: bytes, known: Set[bytes], seen: set[bytes] | None = None) -> list[Hit]:
+        """The hits of `find(frame)` whose canary is not in `known`, without reading the known ones.
+
+        Cheap where a frame holds known canaries only, or none: no MAC is computed for them.
+
+        :param known: whole canaries, lower case, that this process made itself and that may be in this frame.
+        :param seen: known canaries that are in the frame are added to it.
+        """
+        low = frame.lower()
+        at = low.find(_PREFIX)
+        while at >= 0:
+            piece = low[at : at + LENGTH]
+            if piece not in known:
+                return self._strangers_from(frame, at, known, seen)
+            if seen is not None:
+                seen.add(piece)
+            at = low.find(_PREFIX, at + LENGTH)
+        return []
+
+    def find(self, data: bytes, start: int = 0) -> list[Hit]:
+        """Every canary in `data` from `start` on, also one whose end was cut off but for 35 bits of its MAC.
 
         A piece of a canary, or a bare prefix, may stand right before another one: after a hit that is not verified in
-        full, the search goes on inside it; and what overlaps a verified hit is no hit of its own.
+        full, the search goes on inside it; and what overlaps a verified hit and is not verified is no hit of its own.
+        Of a text that is full of beginnings of canaries, the first `MATCHES_MAX` are looked at.
         """
         hits: list[Hit] = []
-        start = 0
-        while (match := _FIND.search(data, start)) is not None:
+        taken = start  # the end of what verified hits cover
+        looked_at = 0
+        while (match := _FIND.search(data, start)) is not None and looked_at < MATCHES_MAX:
+            looked_at += 1
             hit = self._hit(match)
-            start = hit.start + (self._verified_length(hit) if hit.label.verified else len(PREFIX))
+            start = hit.start + (self._next_start(hit.label) if hit.label.verified else len(PREFIX))
             before = hits[-1] if hits else None
+            if not hit.label.verified and hit.start < taken:
+                continue
             if before is not None and not before.label.verified and before.start + len(before.canary) > hit.start:
                 if not hit.label.verified:
                     continue
                 hits.pop()
+            if hit.label.verified:
+                taken = hit.start + self.verified_length(hit)
             hits.append(hit)
         return hits
 
@@ -145,12 +178,36 @@ class Keyring:
             return None
         return self._label(lowered)
 
-    def _verified_length(self, hit: Hit) -> int:
+    def _strangers_from(self, frame: bytes, start: int, known: Set[bytes], seen: set[bytes] | None) -> list[Hit]:
+        strangers = []
+        for hit in self.find(frame, start):
+            if hit.canary not in known:
+                strangers.append(hit)
+            elif seen is not None:
+                seen.add(hit.canary)
+        return strangers
+
+    def _next_start(self, label: Label) -> int:
+        """Where the next canary may begin, from the start of a verified one.
+
+        A cut one may be shorter than the letters that agree with it: the next canary's first letter may be, by chance,
+        the one that was cut off.
+        """
+        return HEAD_LENGTH + PARTIAL_MAC_LENGTH if label.partial else LENGTH
+
+    def verified_length(self, hit: Hit) -> int:
+        """How many of a hit's letters are those of the canary that its head begins."""
         if not hit.label.partial:
             return LENGTH
         canary = hit.canary.decode()
         right = self._mac(hit.label.load_test, canary[:HEAD_LENGTH])
         return HEAD_LENGTH + _shared_prefix_length(canary[HEAD_LENGTH:], right)
+
+    def mac_letters_right(self, hit: Hit) -> int:
+        """How many of a hit's MAC letters are right in their place, also behind wrong ones."""
+        canary = hit.canary.decode()
+        right = self._mac(hit.label.load_test, canary[:HEAD_LENGTH])
+        return sum(one == other for one, other in zip(canary[HEAD_LENGTH:], right, strict=False))
 
     def _hit(self, match: re.Match[bytes]) -> Hit:
         found = match.group()
@@ -195,6 +252,45 @@ def tag(load_test: int) -> str:
 
 def load_test_name(load_test: int) -> str:
     return _base32(load_test, 6)
+
+
+def names_in(frame: bytes, tag: bytes) -> list[bytes]:
+    """Minted account names of one load test in a frame: its tag and five digits, with no letter or digit beside them.
+
+    In the order of the frame, a name as often as it is there, in lower case. A name that stands alone among random
+    base64 letters: 64⁻³ · (10/64)⁵ · (2/64)² ≈ 3·10⁻¹³ a position.
+
+    :param tag: `tag(load_test)`, as bytes.
+    """
+    low = frame.lower()
+    names = []
+    size = len(tag)
+    at = low.find(tag)
+    while at >= 0:
+        end = at + size + _NUMBER_LENGTH
+        if (
+            len(low) >= end
+            and low[at + size : end].isdigit()
+            and not low[end : end + 1].isalnum()
+            and not (at and low[at - 1 : at].isalnum())
+        ):
+            names.append(low[at:end])
+        at = low.find(tag, at + 1)
+    return names
+
+
+def uuids_in(frame: bytes) -> list[bytes]:
+    """UUIDs in a frame, lower case, in its order: what names of accounts from a file often look like."""
+    low = frame.lower()
+    found = []
+    at = low.find(b"-")
+    while at >= 0:
+        if low[at + 5 : at + 6] == b"-" and at >= 8 and (match := _UUID.fullmatch(low, at - 8, at + 28)) is not None:
+            found.append(match.group())
+            at = low.find(b"-", at + 28)
+        else:
+            at = low.find(b"-", at + 1)
+    return found
 
 
 def _base32(number: int, length: int) -> str:

@@ -20,6 +20,7 @@ from crosstalk.checks.tally_faults import rows_of
 
 RUNS, CONNECTIONS = "runs", "connections"
 BAD_TOKEN = "bad_token"
+PROBE = "probe"
 _LAST_EVENT = re.compile(r"last event (\w+)")
 
 
@@ -209,7 +210,7 @@ def _seen_between(rows: tuple[Row, ...], connections: Mapping[str, Row]) -> Brok
 def _is_lost(row: Row) -> bool:
     """It was ready, and its end was not our doing."""
     ended_by_others = row["closed_by"] in ("peer", "transport") or row["close_code"] == 1011
-    return bool(row["outcome"] == "ready" and ended_by_others and row["purpose"] != BAD_TOKEN)
+    return bool(row["outcome"] == "ready" and ended_by_others and row["purpose"] not in (BAD_TOKEN, PROBE))
 
 
 def _of_connection(row: Row, folded: tuple[str, ...], last_said: Mapping[str, int]) -> Broken | None:
@@ -244,6 +245,8 @@ def _connection_signature(row: Row) -> tuple[str, str] | None:
         return None
     if row["purpose"] == BAD_TOKEN:
         return _of_bad_token(row)
+    if row["purpose"] == PROBE:
+        return None  # it tries what may well be refused, or end it
     if row["identity"] == "mismatch":
         return "ready", "another identity than the token's"
     if row["outcome"] == "ready":
@@ -268,11 +271,18 @@ def _way_up_signature(row: Row) -> tuple[str, str]:
 
 
 def _of_bad_token(row: Row) -> tuple[str, str] | None:
-    """A forged token must be refused, and a server fault is not a refusal."""
+    """A bad token must be refused, and a server fault is not a refusal. A kind of its own is named."""
     if row["outcome"] == "ready":
-        return "authenticate", "forged token accepted"
+        kind = kind_of_bad_token(row)
+        return "authenticate", "forged token accepted" + (f": {kind}" if kind else "")
     fault = row["close_code"] == 1011 or (row["http_status"] or 0) >= 500
     return ("authenticate", f"forged token answered by a server fault: {_code(row)}") if fault else None
+
+
+def kind_of_bad_token(row: Row) -> str:
+    """What is wrong with a token beside its signature ("expired", …); "" for one that nobody signed."""
+    kind = str(row.get("user_class", "")).partition("afterwards: ")[2]
+    return "" if kind in ("forged", "wrong signature") else kind
 
 
 def _code(row: Row) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from crosstalk.checks.causes_broken import BAD_TOKEN, RUNS, Broken, is_cut
+from crosstalk.checks.causes_broken import BAD_TOKEN, PROBE, RUNS, Broken, is_cut, kind_of_bad_token
 from crosstalk.checks.causes_rules import Row
 from crosstalk.checks.columns import MISSING, Columns
 from crosstalk.checks.tally_faults import rows_of
@@ -186,13 +186,24 @@ def whole_of(run: Mapping[str, Any], tables: Mapping[str, Columns]) -> Whole:
     )
 
 
-_NEEDED = ("purpose", "account", "outcome", "identity", "closed_by", "error", "transport", "begun_ns", "close_code")
+_NEEDED = (
+    "purpose",
+    "account",
+    "outcome",
+    "identity",
+    "closed_by",
+    "error",
+    "transport",
+    "begun_ns",
+    "close_code",
+    "user_class",
+)
 
 
 def _counts(row: Row) -> bool:
     """An attempt of a person; of the check before the start, only what went wrong there."""
     wrong = row["outcome"] != "ready" or row["identity"] == "mismatch" or row["closed_by"] in ("peer", "transport")
-    return row["purpose"] != BAD_TOKEN and not is_cut(row) and (row["purpose"] != "preflight" or wrong)
+    return row["purpose"] not in (BAD_TOKEN, PROBE) and not is_cut(row) and (row["purpose"] != "preflight" or wrong)
 
 
 def _transports(rows: Iterable[Row]) -> Counter[str]:
@@ -200,7 +211,8 @@ def _transports(rows: Iterable[Row]) -> Counter[str]:
 
 
 def _refused_first(forged: list[dict[str, Any]]) -> bool:
-    outcomes = [row["outcome"] for row in sorted(forged, key=lambda row: row["begun_ns"])]
+    unsigned = [row for row in forged if not kind_of_bad_token(row)]
+    outcomes = [row["outcome"] for row in sorted(unsigned, key=lambda row: row["begun_ns"])]
     return "ready" in outcomes and "refused" in outcomes[: outcomes.index("ready")]
 
 

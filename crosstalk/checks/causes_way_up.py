@@ -281,6 +281,13 @@ WAY_UP: tuple[Cause, ...] = (
         "The options of the token's decoding (verify, algorithms), and switches that relax it outside production.",
     ),
     Cause(
+        "claim_not_checked",
+        "likely",
+        lambda g, w: g.signature.startswith("forged token accepted: "),
+        "A token is accepted in which just one thing is wrong, the one that is named: that is not verified.",
+        "The options of the token's decoding: the claims that it requires and compares, and its list of algorithms.",
+    ),
+    Cause(
         "rejection_crashes",
         "likely",
         lambda g, w: g.signature.startswith("forged token answered by a server fault"),

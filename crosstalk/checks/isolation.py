@@ -1,66 +1,48 @@
 """Does a user receive what belongs to another? One `Observer` an account; pure.
 
 Every frame is looked at whole (`inspect`): its envelope's ids must belong to the observer, and every canary in it must
-be one that may be here. Channels (the numbers are those of docs/isolation.md):
-
-    1 wrong_socket      a whole event of someone else
-    2 foreign_content   a foreign canary inside one's own event
-    3 foreign_id        someone else's id on one's own event, without content
-    17 after_end        foreign content or ids under a run that has ended
-    20 side_event       1–3 on hand-offs, progress and notifications
+be one that may be here. What is no frame of events (close reasons, headers, control frames, HTTP bodies) is looked at
+by `look`, and what was received in a run, or besides, once more by `search`: decoded, joined, piece by piece.
+What a sighting is called is decided in accusation.py.
 
 A canary's scope decides what is foreign: `cross_user`, and for one's own canaries `cross_thread` and `cross_run`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import base64
+import binascii
+import codecs
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 
-from crosstalk.checks.canary import ID_SITES, PHANTOM_FIRST, SCOPES, Hit, Keyring, Label, Scope, Site
-from crosstalk.checks.violation import HARNESS, ISOLATION, Violation, field_path
+from crosstalk.checks.accusation import TRANSCRIPT, Accusation, Owner, Sighting, is_id
+from crosstalk.checks.canary import HEAD_LENGTH, PHANTOM_FIRST, SCOPES, Hit, Keyring, Label, Scope, Site
+from crosstalk.checks.channels import SIDE_KINDS
+from crosstalk.checks.deep import Deep
+from crosstalk.checks.exposure import Exposure, Exposures
+from crosstalk.checks.pieces import Pieces
+from crosstalk.checks.violation import Violation, texts_of
 from crosstalk.wire.event import Event, Kind
 
-CHANNELS = {
-    1: "event on the wrong socket",
-    2: "foreign content in one's own event",
-    3: "foreign id without content",
-    17: "events after a run's end",
-    20: "progress, notification and hand-off events",
-}
-#: kinds that are not part of an answer: checked as channel 20
-SIDE_KINDS = frozenset({Kind.HANDOFF, Kind.NOTICE, Kind.OTHER, Kind.HEARTBEAT, Kind.ACK, Kind.PONG})
+__all__ = ["Exposure", "Exposures", "Observer", "Roster", "RunPlace", "run_id", "thread_id"]
 
-
-@dataclass(slots=True)
-class Exposure:
-    """What one channel had a chance to see. `opportunities`: observations while another user's canary was live."""
-
-    observations: int = 0
-    opportunities: int = 0
-    controls_expected: int = 0
-    controls_seen: int = 0
-
-
-@dataclass(slots=True)
-class Exposures:
-    """Exposure of every channel in one process, and which canaries are live in it."""
-
-    channels: dict[int, Exposure] = field(default_factory=lambda: {channel: Exposure() for channel in CHANNELS})
-    live: int = 0  # runs in progress, all users of this process
-    phantoms: int = 0
-    server_ids: dict[str, str] = field(default_factory=dict)  # id that the server chose → account it was told to
-
-    def observe(self, channel: int, *, own_live: int) -> None:
-        exposure = self.channels[channel]
-        exposure.observations += 1
-        if self.live > own_live:
-            exposure.opportunities += 1
-
-    def control(self, channel: int, *, expected: int, seen: int) -> None:
-        exposure = self.channels[channel]
-        exposure.controls_expected += expected
-        exposure.controls_seen += seen
+#: threads whose runs an observer can still tell apart
+RUNS_KNOWN = 4096
+#: what the search must be able to undo, for its own control
+DISGUISES: tuple[Callable[[bytes], bytes], ...] = (
+    base64.b64encode,
+    binascii.hexlify,
+    lambda canary: canary[::-1],
+    lambda canary: codecs.encode(canary.decode(), "rot13").encode(),
+    lambda canary: b"%".join([b"", *(b"%02x" % byte for byte in canary)]),
+    lambda canary: b"-".join(canary[at : at + 4] for at in range(0, len(canary), 4)),
+)
+#: parts of a transcript that are searched one by one for what was found in all of them
+PARTS_LOOKED_AT = 500
+#: ids and names in a text: what may be looked up
+_TOKEN = re.compile(rb"[A-Za-z0-9_.@+-]{6,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +51,10 @@ class RunPlace:
 
     run_id: str
     ordinal: int
-    thread_first: int  # ordinal of the first run of its thread
+    thread_first: int  # ordinal of its thread
     ended: bool
+    probe: int = 0  # the channel that the run is a probe of
+    known: frozenset[bytes] = frozenset()  # own canaries that may be in its frames: a quick list, not all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +63,7 @@ class Roster:
 
     name_of: Callable[[int], str]
     number_of: Callable[[str], int | None]
+    names_in: Callable[[bytes], Iterable[str]]  # names that stand in a text and cannot be there by chance
 
 
 class Observer:
@@ -86,21 +71,38 @@ class Observer:
 
     :param number: of the account; its canaries carry it.
     :param subject: the account's name in its token.
+    :param deep: searches what was received for canaries in disguise; shared by the process.
+    :param pieces: the process's canaries, for `deep`: what is planted is added to it.
     """
 
-    def __init__(self, *, keyring: Keyring, roster: Roster, number: int, subject: str, exposures: Exposures) -> None:
+    def __init__(
+        self, *, keyring: Keyring, roster: Roster, number: int, subject: str, exposures: Exposures, deep: Deep,
+        pieces: Pieces,
+    ) -> None:  # fmt: skip
         self._keyring = keyring
         self._roster = roster
         self.number = number
         self.subject = subject
         self._exposures = exposures
+        self._deep = deep
+        self._pieces = pieces
         self._mine: dict[bytes, int] = {}  # own canaries that were sent → ordinal
-        self.runs_live = 0
+        self._threads: dict[int, int] = {}  # ordinal → ordinal of its thread
+        self._own_ids: dict[str, None] = {}  # that the server told to this account
+        self._sent: set[str] = set()  # others' ids that the observer sent itself
+        self._live: set[int] = set()  # ordinals of runs in progress
+        self._accusation = Accusation(keyring, roster, number, subject, exposures.planted)
+
+    @property
+    def runs_live(self) -> int:
+        return len(self._live)
 
     def plant(self, *, ordinal: int, site: Site) -> str:
         """Make a canary of this account and remember it as sent."""
         canary = self._keyring.make(owner=self.number, ordinal=ordinal, site=site)
         self._mine[canary.encode()] = ordinal
+        label = Label(self._keyring.load_test, self.number, ordinal, int(site), verified=True)
+        self._pieces.add(canary.encode(), label)
         return canary
 
     def phantom(self, ordinal: int) -> str:
@@ -110,20 +112,59 @@ class Observer:
         return self._keyring.make(owner=owner, ordinal=ordinal, site=Site.PHANTOM)
 
     def own_id(self, wire_id: str) -> bool:
-        """The server chose this id for this account; False when it was another account's before."""
-        return self._exposures.server_ids.setdefault(wire_id, self.subject) == self.subject
+        """The server chose this id for this account; False when it was another account's before.
+
+        An id that is too short to be one of its kind in the world (a number from 1, say) is compared with nobody's.
+        """
+        if len(self._own_ids) >= RUNS_KNOWN:
+            del self._own_ids[next(iter(self._own_ids))]
+        self._own_ids[wire_id] = None
+        return not is_label(wire_id) or self._exposures.tell(wire_id, self.subject)
+
+    def knows(self, wire_id: str) -> bool:
+        """Has the server told this id to this account, or to another one?"""
+        return wire_id in self._own_ids or wire_id in self._exposures.server_ids
+
+    def sends(self, wire_id: str) -> None:
+        """The observer is about to send somebody else's id: seeing it come back proves nothing."""
+        if wire_id:
+            self._sent |= {wire_id, wire_id.rpartition("-")[2].lower()}
 
     def forget_before(self, ordinal: int) -> None:
         """Drop canaries of runs before `ordinal` from the quick list; they are still recognised by decoding."""
         self._mine = {canary: number for canary, number in self._mine.items() if number >= ordinal}
 
-    def run_started(self) -> None:
-        self.runs_live += 1
-        self._exposures.live += 1
+    def thread_begun(self, ordinal: int) -> None:
+        """A thread has an ordinal of its own."""
+        self._know(ordinal, ordinal)
 
-    def run_over(self) -> None:
-        self.runs_live -= 1
-        self._exposures.live -= 1
+    def run_started(self, ordinal: int, thread_first: int, *, run_id: str = "", at_ns: int = 0) -> None:
+        """:param run_id: as far as it is known; `run_named` tells it later."""
+        self._live.add(ordinal)
+        self._exposures.live += 1
+        self._exposures.plant(self.number, ordinal, run_id, at_ns)
+        self._know(ordinal, thread_first)
+
+    def run_named(self, ordinal: int, run_id: str) -> None:
+        """The server has told the id of a run of the observer's."""
+        self.own_id(run_id)
+        self._exposures.name(self.number, ordinal, run_id)
+
+    def run_over(self, ordinal: int) -> None:
+        if ordinal in self._live:
+            self._live.discard(ordinal)
+            self._exposures.live -= 1
+
+    def beside(self, ordinal: int, thread_first: int) -> list[int]:
+        """The channels between one's own runs for which a run was an opportunity: another of one's own was there."""
+        channels = [6] if self._live - {ordinal} else []
+        if any(thread != thread_first for thread in self._threads.values()):
+            channels.append(16)
+        return channels
+
+    def abandoned(self, ordinal: int, *, at_ns: int) -> None:
+        """The observer gave up on a run of its own."""
+        self._exposures.abandon(self.number, ordinal, at_ns)
 
     def inspect(
         self,
@@ -132,41 +173,139 @@ class Observer:
         place: RunPlace | None,
         *,
         seen: set[bytes] | None = None,
-        whole_text: bool = False,
+        asked_for: int = 0,
     ) -> list[Violation]:
         """Everything in this frame that belongs to someone else.
 
         :param place: the observer's run that the event names; None when it names none of the observer's.
         :param seen: own canaries found are added to it (the positive control of the run).
-        :param whole_text: `frame` is the joined text of a run whose frames were inspected before: no new observation.
+        :param asked_for: the channel on which the observer asks for something of another's just now; what comes is
+            named after it.
         """
-        foreign, own_seen = self._strangers(frame, place, seen)
+        known: Set[bytes] = place.known if place is not None else self._mine.keys()
+        foreign = self._strangers(self._keyring.strangers(frame, known, seen), place, seen)
         run_owner = None if place is not None else self._owner_of_id(event.run_id)
         if not isinstance(run_owner, Label) and self._told_to(event.thread_id) not in ("", self.subject):
             run_owner = event.thread_id  # a thread that the server gave to someone else
         user_owner = self._owner_of_user(event.user_id)
-        channel = 0 if whole_text else self._account_for(event, place, own_seen)
+        self._account_for(event, place, frame)
         if not foreign and not run_owner and not user_owner:
             return []
-        return self._judge(frame, event, place, channel, foreign, run_owner, user_owner)
+        of_a_tool = event.kind is Kind.NOTICE and event.call_id != ""
+        sighting = Sighting(
+            event.kind, event.name or str(event.kind), place, frame, channel=asked_for, of_a_tool=of_a_tool
+        )
+        return self._judge(sighting, event, foreign, run_owner, user_owner)
+
+    def owner_of(self, wire_id: str) -> str:
+        """The account that an id tells as its owner, or that the server told it to; "" for nobody known."""
+        label = self._keyring.read(wire_id.rpartition("-")[2])
+        if label is not None and self._is_ours(label):
+            return self._accusation.name(label)
+        return self._exposures.server_ids.get(wire_id, "")
+
+    def look(
+        self, data: bytes, *, where: str, kind: str, channel: int = 21, counts: bool = True, deep: bool = True
+    ) -> list[Violation]:
+        """What belongs to someone else in something that is no frame of events.
+
+        :param where: what it is, for people: "close reason", "header of the upgrade", "ping", "body of GET /threads".
+        :param kind: what stands in its event's place in the record: "close", "header", "ping", "http".
+        :param channel: the channel that it is seen on.
+        :param counts: it is an observation of its own.
+        :param deep: it is searched deeply now, and not later with other things.
+        """
+        if counts:
+            self._exposures.observe(channel, own_live=self.runs_live)
+        foreign = self._strangers(self._keyring.strangers(data, self._mine.keys()), None, None)
+        sighting = Sighting(kind, where, None, data, channel=channel, field=where)
+        found = [self._accuse(sighting, hit) for hit in foreign]
+        if found or not deep:
+            return found
+        return [violation for violation, _ in self.search([data], None, sighting=sighting)]
+
+    def search(
+        self,
+        parts: Sequence[bytes],
+        place: RunPlace | None,
+        *,
+        seen: set[bytes] | None = None,
+        sighting: Sighting | None = None,
+        joined: bool = False,
+    ) -> list[tuple[Violation, bytes]]:
+        """What was received, once more and deeply: canaries in disguise, in pieces, over several parts; ids and names.
+
+        :param parts: frames, and texts that belong together, in order of their arrival.
+        :param joined: the parts were put together from pieces: what stands there plainly was split.
+        :return: each violation with the part that shows it.
+        """
+        found: dict[Violation, bytes] = {}
+        result = self._deep.search_parts(parts, place.known if place is not None else self._mine.keys())
+        self._exposures.skip(22, result.bytes_skipped)
+        if seen is not None:
+            seen |= result.own
+        for deep in result.hits:  # weak ones may be chance: see pieces.py
+            if not deep.hit.label.verified and deep.hit.label.owner == self.number:
+                continue  # a piece of one's own canary, as streamed texts are full of
+            for hit in self._strangers([deep.hit], place, seen):
+                here = sighting or self._where(parts, hit, place)
+                steps = deep.steps or (("split",) if joined else ())
+                found.setdefault(self._accuse(here, hit, steps=steps), here.frame)
+        for wire_id, owner, steps in (*self._named(result.names), *self._told_in(parts)):
+            here = sighting or Sighting(TRANSCRIPT, "a transcript", place, _part_with(parts, wire_id.encode()))
+            found.setdefault(self._accusation.told_id(here, wire_id, owner, steps=steps), here.frame)
+        return list(found.items())
+
+    def _know(self, ordinal: int, thread_first: int) -> None:
+        if len(self._threads) >= RUNS_KNOWN:
+            del self._threads[next(iter(self._threads))]
+        self._threads[ordinal] = thread_first
+
+    def finds_in_disguise(self, ordinal: int) -> bool:
+        """The control of the search itself: is a canary found that stands in a text in disguise?
+
+        Another disguise each time; the canary is one of the observer's own that was never sent.
+        """
+        canary = self._keyring.make(owner=self.number, ordinal=ordinal, site=Site.PHANTOM)
+        hidden = DISGUISES[ordinal % len(DISGUISES)](canary.encode())
+        found = self._deep.search(b'{"note": "see ' + hidden + b', please"}')
+        return any(deep.hit.canary == canary.encode() and deep.steps for deep in found.hits)
+
+    def _where(self, parts: Sequence[bytes], hit: Hit, place: RunPlace | None) -> Sighting:
+        """The part that shows a canary, and the field in it; the last part, where it takes several of them."""
+        head = hit.canary[:HEAD_LENGTH]
+
+        def shown(text: bytes) -> bool:
+            return any(one.hit.canary.startswith(head) for one in self._deep.search(text).hits)
+
+        for part in parts:
+            if hit.canary in part.lower():
+                return Sighting(TRANSCRIPT, "a transcript", place, part)
+        for part in parts[:PARTS_LOOKED_AT]:
+            if shown(part):
+                path = next((path for path, text in texts_of(part) if shown(text.encode(errors="replace"))), "(frame)")
+                return Sighting(TRANSCRIPT, "a transcript", place, part, field=path)
+        return Sighting(TRANSCRIPT, "a transcript", place, parts[-1])
 
     # --- what is in the frame ---------------------------------------------------------------------------------------
 
-    def _strangers(self, frame: bytes, place: RunPlace | None, seen: set[bytes] | None) -> tuple[list[Hit], bool]:
-        """Canaries that must not be here, and whether one of the observer's own is."""
-        strangers, own_seen = [], False
-        for hit in self._keyring.find(frame):
+    def _strangers(self, hits: Iterable[Hit], place: RunPlace | None, seen: set[bytes] | None) -> list[Hit]:
+        """Those of the canaries that must not be here."""
+        strangers = []
+        for hit in hits:
             ordinal = self._mine.get(hit.canary)
             if ordinal is None and hit.label.owner == self.number and self._is_ours(hit.label):
                 ordinal = hit.label.ordinal
             if ordinal is not None:
-                own_seen = True
                 if seen is not None:
                     seen.add(hit.canary)
                 if self._may_be_here(ordinal, hit.label.site, place):
                     continue
+            elif hit.canary.decode() in self._sent:
+                self._exposures.exempted += 1
+                continue
             strangers.append(hit)
-        return strangers, own_seen
+        return strangers
 
     def _is_ours(self, label: Label) -> bool:
         return label.verified and label.load_test == self._keyring.load_test
@@ -179,12 +318,19 @@ class Observer:
         if scope is Scope.USER:
             return True
         if scope is Scope.THREAD:
-            return place.thread_first <= ordinal <= place.ordinal
+            return self._thread_of(ordinal, place) == place.thread_first and ordinal <= place.ordinal
         return ordinal == place.ordinal
+
+    def _thread_of(self, ordinal: int, place: RunPlace) -> int:
+        """The thread that a run of one's own was in. Runs that were forgotten are older than the thread at hand."""
+        known = self._threads.get(ordinal)
+        if known is not None:
+            return known
+        return place.thread_first if place.thread_first <= ordinal <= place.ordinal else ordinal
 
     def _owner_of_id(self, wire_id: str) -> Label | str | None:
         """Whose id this is: None for nobody's or one's own; a string where it carries no label."""
-        if not wire_id or self._exposures.server_ids.get(wire_id) == self.subject:
+        if not wire_id or wire_id in self._sent or self._is_told(wire_id):
             return None
         label = self._keyring.read(wire_id.rpartition("-")[2])
         if label is None:
@@ -193,180 +339,103 @@ class Observer:
 
     def _is_own_thread(self, wire_id: str) -> bool:
         """Does the envelope name a thread of the observer's?"""
-        if not wire_id or self._exposures.server_ids.get(wire_id) == self.subject:
+        if not wire_id or self._is_told(wire_id):
             return bool(wire_id)
         label = self._keyring.read(wire_id.rpartition("-")[2])
         return label is not None and label.owner == self.number and self._is_ours(label)
 
+    def _is_told(self, wire_id: str) -> bool:
+        """Did the server choose this id for the observer?"""
+        return wire_id in self._own_ids or self._exposures.server_ids.get(wire_id) == self.subject
+
     def _told_to(self, wire_id: str) -> str:
         """The other account that the server told this id to; "" when it told nobody here."""
-        return self._exposures.server_ids.get(wire_id, "")
+        return "" if wire_id in self._sent else self._exposures.server_ids.get(wire_id, "")
 
     def _owner_of_user(self, user_id: str) -> str | None:
         """Another account's name, or None when the frame names this one, or nobody."""
-        if not user_id or user_id == self.subject:
+        if not user_id or user_id == self.subject or user_id in self._sent:
             return None
         if user_id.endswith("...") and self.subject.startswith(user_id[:-3]):
             return None
         return user_id
 
+    def _named(self, names: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+        """Others' names, each with whose it is and how it was hidden."""
+        for name, steps in names.items():
+            if name != self.subject and name not in self._sent:
+                yield name, name, steps
+
+    def _told_in(self, parts: Sequence[bytes]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+        """Ids that the server told to others and that stand anywhere, each with its owner."""
+        if not self._exposures.server_ids:
+            return
+        tokens = {token for part in parts for token in _TOKEN.findall(part)}
+        for token in sorted(_with_pieces(tokens)):
+            owner = self._told_to(token.decode())
+            if owner and owner != self.subject:
+                yield token.decode(), owner, ()
+
     # --- what it means ----------------------------------------------------------------------------------------------
 
-    def _account_for(self, event: Event, place: RunPlace | None, own_seen: bool) -> int:
-        """Count the observation, and say which channel speaks for an event of this kind here."""
-        side = event.kind in SIDE_KINDS
-        own = int(place is not None or (event.user_id != "" and self._owner_of_user(event.user_id) is None))
-        for channel in (20,) if side else (1, 2, 3):
-            self._exposures.observe(channel, own_live=self.runs_live)
-            # pongs and heartbeats name nobody: they are looked at, but prove nothing
-            if channel == 20 and event.kind is Kind.HANDOFF and not (event.run_id or event.user_id):
-                self._exposures.control(20, expected=1, seen=int(own_seen))
-            elif channel != 2 and (event.run_id or event.user_id):
-                self._exposures.control(channel, expected=1, seen=own)
-        if place is not None and place.ended:
-            return 17
-        return 20 if side else 0
+    def _account_for(self, event: Event, place: RunPlace | None, frame: bytes) -> None:
+        """Count the observation, and what of one's own came with it."""
+        exposures, kind = self._exposures, event.kind
+        exposures.event(kind, own_live=len(self._live))
+        if event.run_id or event.user_id:
+            named = event.user_id != "" and self._owner_of_user(event.user_id) is None
+            own = int(place is not None or named)
+            for channel in (20,) if kind in SIDE_KINDS else (1, 3):
+                exposures.control(channel, expected=1, seen=own)
+        elif kind is Kind.HANDOFF:
+            known = place.known if place is not None else self._mine
+            exposures.control(20, expected=1, seen=int(any(canary in frame for canary in known)))
 
     def _judge(
         self,
-        frame: bytes,
+        sighting: Sighting,
         event: Event,
-        place: RunPlace | None,
-        channel: int,
         foreign: list[Hit],
         run_owner: Label | str | None,
         user_owner: str | None,
     ) -> list[Violation]:
-        content = [hit for hit in foreign if hit.label.site not in ID_SITES]
+        accusation, place = self._accusation, sighting.place
+        content = [hit for hit in foreign if not is_id(hit.label)]
         own_user = (event.user_id != "" and user_owner is None) or self._is_own_thread(event.thread_id)
         # a canary that tells its owner is proof, whatever the envelope says
         proved = [hit for hit in content if self._scope(hit.label) in ("cross_user", "phantom")]
         if user_owner and place is not None:
-            found = [self._content(frame, event, channel or 2, hit, place) for hit in proved]
-            return [self._user_label(event, channel or 3, user_owner), *found]
-        if user_owner or (run_owner and not own_user):
+            return [
+                accusation.user_label(sighting, user_owner), *(self._accuse(sighting, hit) for hit in proved)
+            ]  # fmt: skip
+        own_run = place is not None and event.run_id == place.run_id
+        if user_owner or (run_owner and not own_user and not own_run):
             told_to = self._told_to(run_owner) if isinstance(run_owner, str) else ""
             if isinstance(run_owner, str) and not told_to and user_owner is None:
-                found = [self._content(frame, event, channel or 2, hit, place) for hit in proved]
-                return found or [self._unknown_run(frame, event)]
-            return [self._whole_event(event, channel or 1, run_owner, user_owner, told_to)]
-        found = [self._content(frame, event, channel or 2, hit, place) for hit in content]
+                found = [self._accuse(sighting, hit) for hit in proved]
+                return found or [accusation.unknown_run(sighting, event.run_id)]
+            owner = Owner(run_owner, user_owner, told_to, _field_of(event, run_owner))
+            return [accusation.whole_event(sighting, event.run_id, owner, self._scope_of(run_owner))]
         if run_owner and not content:
-            if isinstance(run_owner, str):
-                told_to = self._told_to(run_owner)
-                if told_to:
-                    return [self._told_id(event, channel or 3, run_owner, told_to)]
-                return [self._unknown_run(frame, event)]
-            return [self._id(event, channel or 3, run_owner, "run_id", event.run_id)]
-        ids = [hit for hit in foreign if hit.label.site in ID_SITES and not content]
-        found += [
-            self._id(event, channel or 3, hit.label, field_path(frame, hit.canary.decode()), hit.canary.decode(), hit)
-            for hit in ids
-        ]
-        return found
+            if isinstance(run_owner, Label):
+                return [accusation.run_label(sighting, event.run_id, run_owner, self._scope(run_owner))]
+            if told_to := self._told_to(run_owner):
+                field = _field_of(event, run_owner)
+                return [accusation.told_id(sighting, run_owner, told_to, field=field, run_id=event.run_id)]
+            return [accusation.unknown_run(sighting, event.run_id)]
+        # a text that is looked at encoded and decoded holds the same twice
+        return list(dict.fromkeys(self._accuse(sighting, hit) for hit in content or foreign))
 
-    def _whole_event(
-        self, event: Event, channel: int, run_owner: Label | str | None, user_owner: str | None, told_to: str
-    ) -> Violation:
-        label = run_owner if isinstance(run_owner, Label) else None
-        owner = user_owner or told_to or (self._name(label) if label else "")
-        known = label is not None or self._roster.number_of(owner) is not None
-        named_by = _field_of(event, run_owner) if label or not user_owner else "user_id"
-        return Violation(
-            ISOLATION,
-            "wrong_socket",
-            expected=f"events of {self.subject}",
-            came=f"{event.name or event.kind} of {owner}",
-            event_kind=str(event.kind),
-            channel=channel,
-            scope=self._scope(label) if label else ("cross_user" if known else "unverified"),
-            owner=owner,
-            owner_run=event.run_id if run_owner else "",
-            site=named_by,
-            field=named_by,
-            decode="plain",
-        )
+    def _accuse(self, sighting: Sighting, hit: Hit, *, steps: tuple[str, ...] = ()) -> Violation:
+        label = hit.label
+        abandoned = (label.owner, label.ordinal) in self._exposures.abandoned and self._is_ours(label)
+        return self._accusation.canary(
+            sighting, hit, self._scope(label, sighting.place), steps=steps,
+            abandoned=abandoned and label.owner != self.number, live=label.ordinal in self._live,
+        )  # fmt: skip
 
-    def _user_label(self, event: Event, channel: int, user_owner: str) -> Violation:
-        """One's own run, labelled with someone else's name."""
-        known = self._roster.number_of(user_owner) is not None
-        return Violation(
-            ISOLATION,
-            "foreign_id",
-            expected=f"user_id {self.subject}",
-            came=f"user_id {user_owner}",
-            event_kind=str(event.kind),
-            channel=channel,
-            scope="cross_user" if known else "unverified",
-            owner=user_owner,
-            site="user_id",
-            field="user_id",
-            decode="plain",
-        )
-
-    def _content(self, frame: bytes, event: Event, channel: int, hit: Hit, place: RunPlace | None) -> Violation:
-        label, canary = hit.label, hit.canary.decode()
-        scope = self._scope(label, place)
-        return Violation(
-            HARNESS if scope == "phantom" else ISOLATION,
-            "foreign_content",
-            expected=f"content of {self.subject}" + ("" if label.owner != self.number else " from this thread"),
-            came=f"a {label.site_name} reference of {self._name(label)}",
-            event_kind=str(event.kind),
-            channel=channel,
-            scope=scope,
-            owner=self._name(label),
-            owner_run=self._run_of(label),
-            site=label.site_name,
-            field=field_path(frame, canary),
-            decode=_decode(hit),
-        )
-
-    def _id(self, event: Event, channel: int, label: Label, field: str, came: str, hit: Hit | None = None) -> Violation:
-        return Violation(
-            ISOLATION,
-            "foreign_id",
-            expected=f"ids of {self.subject}",
-            came=f"{came} of {self._name(label)}",
-            event_kind=str(event.kind),
-            channel=channel,
-            scope=self._scope(label),
-            owner=self._name(label),
-            owner_run=self._run_of(label),
-            site=f"{label.site_name}_id",
-            field=field,
-            decode=_decode(hit) if hit else "plain",
-        )
-
-    def _told_id(self, event: Event, channel: int, wire_id: str, owner: str) -> Violation:
-        """One's own event under an id that the server chose for someone else."""
-        return Violation(
-            ISOLATION,
-            "foreign_id",
-            expected=f"ids of {self.subject}",
-            came=f"{wire_id} of {owner}",
-            event_kind=str(event.kind),
-            channel=channel,
-            scope="cross_user",
-            owner=owner,
-            owner_run=wire_id if wire_id == event.run_id else "",
-            site=_field_of(event, wire_id),
-            field=_field_of(event, wire_id),
-            decode="plain",
-        )
-
-    def _unknown_run(self, frame: bytes, event: Event) -> Violation:
-        return Violation(
-            ISOLATION,
-            "unknown_run",
-            expected=f"runs that {self.subject} started",
-            came=f"{event.name or event.kind} of run {event.run_id}, which no user of this load test started",
-            event_kind=str(event.kind),
-            channel=1,
-            scope="unverified",
-            field=field_path(frame, event.run_id),
-            decode="plain",
-        )
+    def _scope_of(self, owner: Label | str | None) -> str:
+        return self._scope(owner) if isinstance(owner, Label) else ""
 
     def _scope(self, label: Label, place: RunPlace | None = None) -> str:
         if not label.verified:
@@ -377,25 +446,16 @@ class Observer:
             return "phantom"
         if label.owner != self.number:
             return "cross_user"
-        if place is not None and place.thread_first <= label.ordinal <= place.ordinal:
+        if place is not None and self._thread_of(label.ordinal, place) == place.thread_first:
             return "cross_run"
         return "cross_thread"
 
-    def _name(self, label: Label) -> str:
-        if label.load_test != self._keyring.load_test:
-            return "an account of another load test"
-        return self._roster.name_of(label.owner)
 
-    def _run_of(self, label: Label) -> str:
-        """The id of the run in which a canary was planted (client-chosen ids are canaries, so it can be made again)."""
-        if not self._is_ours(label) or label.site in (Site.THREAD, Site.PROFILE):
-            return ""
-        return run_id(self._keyring, owner=label.owner, ordinal=label.ordinal)
-
-
-def _field_of(event: Event, run_owner: Label | str | None) -> str:
-    """Which field of the envelope told whose an event is."""
-    return "thread_id" if run_owner == event.thread_id and run_owner != event.run_id else "run_id"
+def is_label(wire_id: str) -> bool:
+    """Can an id that the server chose be nobody else's by chance? 16 letters and digits, among them a digit: 64 bits
+    where it is hexadecimal, more elsewhere."""
+    letters = [letter for letter in wire_id if letter.isalnum()]
+    return len(letters) >= 16 and any(letter.isdigit() for letter in letters)
 
 
 def run_id(keyring: Keyring, *, owner: int, ordinal: int) -> str:
@@ -406,7 +466,17 @@ def thread_id(keyring: Keyring, *, owner: int, ordinal: int) -> str:
     return "thread-" + keyring.make(owner=owner, ordinal=ordinal, site=Site.THREAD)
 
 
-def _decode(hit: Hit) -> str:
-    words = ["partial"] if hit.label.partial else []
-    words += ["case"] if hit.folded else []
-    return "+".join(words) or "plain"
+def _field_of(event: Event, run_owner: Label | str | None) -> str:
+    """Which field of the envelope told whose an event is."""
+    return "thread_id" if run_owner == event.thread_id and run_owner != event.run_id else "run_id"
+
+
+def _with_pieces(tokens: set[bytes]) -> set[bytes]:
+    """Tokens and the parts that they are joined from: `run_3f2b8c1e…` holds an id too."""
+    return tokens | {piece for token in tokens for piece in re.split(rb"[^A-Za-z0-9]", token) if len(piece) >= 6}
+
+
+def _part_with(parts: Sequence[bytes], needle: bytes) -> bytes:
+    """The part that holds it as it is; the last one where it stands in none, or over several."""
+    lowered = needle.lower()
+    return next((part for part in parts if lowered in part.lower()), parts[-1] if parts else b"")

@@ -109,7 +109,8 @@ def _exit_code(
 
 
 def _since(run: Mapping[str, Any], verdict: Mapping[str, Any]) -> dict[str, Any]:
-    return since(run.get("previous"), {"outcomes": outcomes_of(verdict), "expectations": expectations_of(run)})
+    now = {"outcomes": outcomes_of(verdict), "expectations": expectations_of(run)}
+    return since(run.get("previous"), now | {"arrivals": (run.get("load_test") or {}).get("arrivals")})
 
 
 def _identity(tally: Tally) -> dict[str, Any]:
@@ -148,7 +149,7 @@ def _unmeasured(why: str) -> Measurement:
         "exact_share": None,
         "unaccounted_events": None,
         "events": {"received": None, "recorded": None},
-        "turns_waited_share": None,
+        "arrivals": {},
         "causes": [why],
     }
     return Measurement(figures, (why,), ())

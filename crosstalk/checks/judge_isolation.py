@@ -8,48 +8,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from crosstalk.checks.channels import CHANNELS, CONTENT_CHANNELS
 from crosstalk.checks.limits import Limits
 from crosstalk.checks.statistics import bound_for_none, bound_for_none_at_once
 from crosstalk.checks.tally import Tally
-from crosstalk.checks.tally_faults import CONFIRMED, Exposure
+from crosstalk.checks.tally_faults import Exposure
 from crosstalk.checks.verdicts import FAIL, PASS, UNKNOWN
+from crosstalk.checks.violation import CONFIRMED_SCOPES
 from crosstalk.checks.words import counted, listed, percent
 
 EVIDENCE_SHOWN = 50
 NOT_EXERCISED = "not exercised"
 NOTE = "opportunities within one load test are not independent; the bounds take them as if they were"
 
-#: channel → what it is called
-CHANNELS: dict[int, str] = {
-    1: "event on the wrong socket",
-    2: "foreign content in one's own event",
-    3: "foreign id without content",
-    4: "tool arguments and results",
-    5: "interleaved stream",
-    6: "swap between one's own runs",
-    7: "thread and history listing",
-    8: "recycled session",
-    9: "resume cursor",
-    10: "shared response cache",
-    11: "shared memory",
-    12: "token swap",
-    13: "object level authorisation",
-    14: "function level authorisation",
-    15: "one user, two sockets",
-    16: "one user, two threads",
-    17: "late events",
-    18: "poisoned pool",
-    19: "colliding client ids",
-    20: "progress, notification and hand-off events",
-    21: "errors, close reasons, headers and control frames",
-    22: "transformed content",
-}
-#: channels that look for canaries: own ones must come back, or nothing foreign could have been seen either
-CONTENT_CHANNELS = frozenset({2, 4, 5, 6, 10, 11, 16, 18, 19, 20, 21, 22})
-
 
 def judge_isolation(tally: Tally, limits: Limits, gaps: Sequence[str]) -> dict[str, Any]:
     """The verdict's `isolation`. `judged` is false where the scenario requires no channel and nothing leaked."""
+    tally.settle()
     doubtful = tally.mismatched()
     exposure = tally.exposure.channels()
     numbers = sorted({*exposure, *limits.required_channels, *_channels_hit(tally)})
@@ -82,7 +57,7 @@ def judge_isolation(tally: Tally, limits: Limits, gaps: Sequence[str]) -> dict[s
 
 def is_confirmed(row: dict[str, Any], doubtful: set[str]) -> bool:
     """Is it a leak of this load test, between accounts whose sockets carry their own identity?"""
-    return row["scope"] in CONFIRMED and row["observer"] not in doubtful and row["owner"] not in doubtful
+    return row["scope"] in CONFIRMED_SCOPES and row["observer"] not in doubtful and row["owner"] not in doubtful
 
 
 def _channel(number: int, exposure: Exposure, tally: Tally, limits: Limits, doubtful: set[str]) -> dict[str, Any]:
@@ -91,15 +66,22 @@ def _channel(number: int, exposure: Exposure, tally: Tally, limits: Limits, doub
         for kind, count in tally.violations.counts.items()
         if kind.judgement == "isolation"
         and kind.channel == number
-        and kind.scope in CONFIRMED
+        and kind.scope in CONFIRMED_SCOPES
         and not {kind.observer, kind.owner} & doubtful
     )
     control = exposure.controls_seen / exposure.controls_expected if exposure.controls_expected else None
     verdict, reason = PASS, ""
     if hits:
         verdict = FAIL
+    elif exposure.observations == 0:
+        verdict, reason = NOT_EXERCISED, "no opportunity: nothing in this load test tried it"
     elif exposure.opportunities == 0:
         verdict, reason = NOT_EXERCISED, "no opportunity: no other user's canary was live while a frame was checked"
+    elif number == 1 and control is None:
+        verdict, reason = NOT_EXERCISED, "no frame named a run or a user, so none could have named another's"
+    elif number == 22 and exposure.skipped_bytes:
+        size = f"{exposure.skipped_bytes:,} bytes"
+        verdict, reason = NOT_EXERCISED, f"{size} of what was received were too much to be searched deeply"
     elif number in CONTENT_CHANNELS and control is None:
         verdict, reason = NOT_EXERCISED, "no canary of its own was expected back"
     elif number in CONTENT_CHANNELS and control is not None and control < limits.control_min:
@@ -113,6 +95,7 @@ def _channel(number: int, exposure: Exposure, tally: Tally, limits: Limits, doub
         "observations": exposure.observations,
         "positive_control": control,
         "violations": hits,
+        "skipped_bytes": exposure.skipped_bytes,
         "bound_95": bound_for_none(exposure.opportunities) if verdict == PASS else None,
         "verdict": verdict,
         "required": number in limits.required_channels,
@@ -129,7 +112,7 @@ def _doubts(tally: Tally, channels: list[dict[str, Any]], doubtful: set[str], ga
     ]
     scopes: dict[str, int] = {}
     for kind, count in tally.violations.counts.items():
-        if kind.judgement == "isolation" and kind.scope not in CONFIRMED:
+        if kind.judgement == "isolation" and kind.scope not in CONFIRMED_SCOPES:
             scopes[kind.scope] = scopes.get(kind.scope, 0) + count
     words = {
         "other_load_test": "of another load test on the same target",

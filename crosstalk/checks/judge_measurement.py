@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from crosstalk.checks.judge_arrivals import arrivals_cause, arrivals_of
 from crosstalk.checks.limits import Generator
 from crosstalk.checks.statistics import percentile
 from crosstalk.checks.tally import Tally
@@ -30,7 +31,8 @@ class Measurement:
 def measure(run: Mapping[str, Any], tally: Tally, generator: Generator) -> Measurement:
     finals = run.get("workers") or {}
     gaps = tuple(_gaps(run, tally, finals))
-    clock_causes = tuple(_clock_causes(run, tally, generator))
+    arrivals = arrivals_of(run.get("load_test") or {}, finals, tally.runs.waited_share())
+    clock_causes = tuple(filter(None, [*_clock_causes(run, tally, generator), arrivals_cause(arrivals)]))
     figures = {
         "verdict": UNKNOWN if gaps or clock_causes else PASS,
         "clock": run.get("clock") or _clock(tally),
@@ -44,7 +46,7 @@ def measure(run: Mapping[str, Any], tally: Tally, generator: Generator) -> Measu
             "received": sum(tally.events_received(finals).values()),
             "recorded": sum(tally.runs.events_recorded().values()),
         },
-        "turns_waited_share": tally.runs.waited_share(),
+        "arrivals": arrivals,
         "causes": [*gaps, *clock_causes],
     }
     return Measurement(figures, gaps, clock_causes)

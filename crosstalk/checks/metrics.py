@@ -80,7 +80,7 @@ METRICS: dict[str, Metric] = {
             service_time="end of the run - sent",
             response_time="end of the run - intended",
             stall_max="largest gap between any two events of a run",
-            schedule_lag="sent - intended, of turns whose user was free to take them",
+            schedule_lag="sent - intended, of turns whose user was free and connected in time",
         ),
         *_times("run", "runs with a hand-off", handoff_time="hand-off to first event of the agent that took over"),
         *_times("event", "chunk gaps", chunk_gap="gap between consecutive chunks of a run"),

@@ -75,6 +75,7 @@ class RunCheck:
     end_code: str = ""
     text: list[str] = field(default_factory=list)
     last_kind: str = ""
+    final_text: str = ""
     _agent: str = ""
     _agents_inside: list[str] = field(default_factory=list)
     _seen: set[str] = field(default_factory=set)
@@ -86,7 +87,6 @@ class RunCheck:
     _chunks_astray: bool = False
     _illegal: list[str] = field(default_factory=list)
     _handoff_ns: int | None = None
-    _final_text: str = ""
 
     def __post_init__(self) -> None:
         self.state = self.lifecycle.initial
@@ -113,7 +113,7 @@ class RunCheck:
         self.last_kind = str(event.kind)
         if self.ended:
             self.times.end_ns, self.end_kind, self.end_code = arrived_ns, event.kind, event.code
-            self._final_text = event.text
+            self.final_text = event.text
         return step
 
     def conclude(self) -> list[Violation]:
@@ -279,13 +279,13 @@ class RunCheck:
     def _text_differs(self) -> Violation | None:
         """Where an answer is both streamed and given whole, the chunks make up the final text."""
         streamed = "".join(self.text)
-        if self.end_kind is not Kind.COMPLETED or not streamed or not self._final_text:
+        if self.end_kind is not Kind.COMPLETED or not streamed or not self.final_text:
             return None
         if not self.lifecycle.chunks_make_final_text or self._chunks_astray:
             return None
-        if streamed == self._final_text or self.missing():
+        if streamed == self.final_text or self.missing():
             return None
-        came = f"{len(streamed)} characters streamed, {len(self._final_text)} in the final text"
+        came = f"{len(streamed)} characters streamed, {len(self.final_text)} in the final text"
         return delivery("text_differs", expected="chunks that make up the final text", came=came, kind=Kind.COMPLETED)
 
     def _order(self) -> str:

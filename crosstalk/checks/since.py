@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from crosstalk.checks.judge_arrivals import THINK, incomparable
 from crosstalk.checks.judge_limits import limit_label
 from crosstalk.checks.metrics import metric_unit
 from crosstalk.checks.verdicts import FAIL, NOT_REACHED, PASS, UNKNOWN
@@ -22,11 +23,16 @@ Json = Mapping[str, Any]
 
 
 def since(previous: Json | None, now: Json) -> dict[str, Any]:
-    """:param previous: `{id, outcomes, expectations}` of the load test before, or None.
-    :param now: `{outcomes, expectations}` of this one.
+    """What changed. Under other arrivals than before nothing is compared, and `refused` says why.
+
+    :param previous: `{id, arrivals, outcomes, expectations}` of the load test before, or None.
+    :param now: `{arrivals, outcomes, expectations}` of this one.
     """
+    nothing: dict[str, Any] = {"previous": None, "fixed": [], "still": [], "new": [], "loosened": []}
     if not previous:
-        return {"previous": None, "fixed": [], "still": [], "new": [], "loosened": []}
+        return nothing
+    if why := incomparable(previous.get("arrivals") or THINK, now.get("arrivals") or THINK):
+        return {**nothing, "refused": f"{previous.get('id')}: {why}"}
     before, after = previous.get("outcomes") or {}, now.get("outcomes") or {}
     fixed, still, new = [], [], []
     for check in [*before, *(check for check in after if check not in before)]:

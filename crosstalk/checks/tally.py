@@ -16,8 +16,9 @@ import numpy as np
 from crosstalk.checks.columns import Columns
 from crosstalk.checks.metrics import METRICS, kind_in, metric_of
 from crosstalk.checks.tally_connections import ConnectionTally
-from crosstalk.checks.tally_faults import CONFIRMED, ExposureTally, HealthTally, ViolationTally
+from crosstalk.checks.tally_faults import ExposureTally, HealthTally, ViolationTally
 from crosstalk.checks.tally_runs import RunTally
+from crosstalk.checks.violation import CONFIRMED_SCOPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Tally:
         self.violations = ViolationTally()
         self.exposure = ExposureTally()
         self.health = HealthTally()
+        self.id_owners: dict[str, str] = {}  # id that the server chose → the account that it was told to
 
     def add(self, table: str, columns: Columns) -> None:
         """Take a piece of a table in. Tables that no figure needs (`frames`) are passed over."""
@@ -57,9 +59,18 @@ class Tally:
             "violations": self.violations.add,
             "exposure": self.exposure.add,
             "health": self.health.add,
+            "ids": self._add_ids,
         }
         if table in takers and columns and len(next(iter(columns.values()))):
             takers[table](columns)
+
+    def settle(self) -> None:
+        """Everything is in: what only the whole record can tell is told now. May be called again."""
+        self.violations.settle(self.id_owners)
+
+    def _add_ids(self, columns: Columns) -> None:
+        for wire_id, account in zip(columns["id"].tolist(), columns["account"].tolist(), strict=True):
+            self.id_owners.setdefault(wire_id, account)
 
     def samples(self, metric: str, *, window: str = "judged", worker: str | None = None) -> np.ndarray:
         """Samples of a time metric in ms, ascending; +inf for what never came.
@@ -146,7 +157,7 @@ class Tally:
             count
             for kind, count in self.violations.counts.items()
             if kind.judgement == "isolation"
-            and kind.scope in CONFIRMED
+            and kind.scope in CONFIRMED_SCOPES
             and kind.observer not in doubtful
             and kind.owner not in doubtful
         )

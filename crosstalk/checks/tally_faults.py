@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from crosstalk.checks.columns import MISSING, Columns
+from crosstalk.checks.violation import CONFIRMED_SCOPES
 
 #: rows of evidence that are kept of each judgement: the worst, and of those the first
 EVIDENCE_MAX = 200
-#: scopes of a leak of this load test; every other is shown and makes isolation unknown, never violated
-CONFIRMED = ("cross_user", "cross_thread", "cross_run")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,7 @@ class ViolationTally:
         self._seen: dict[str, int] = {}  # violation id → its count
         self.broken_runs: set[tuple[str, str]] = set()  # (account, run) with a delivery violation
         self._evidence: dict[str, list[dict[str, Any]]] = {}
+        self._unknown_runs: dict[str, dict[str, Any]] = {}  # violation id → its row
 
     def add(self, columns: Columns) -> None:
         for row in rows_of(columns):
@@ -50,6 +50,8 @@ class ViolationTally:
             self.counts[kind] = self.counts.get(kind, 0) + row["count"] - before
             if kind.judgement == "delivery" and row["run"]:
                 self.broken_runs.add((kind.observer, row["run"]))
+            if row["name"] == "unknown_run":
+                self._unknown_runs[row["violation"]] = row
             kept = self._evidence.setdefault(kind.judgement, [])
             if before:
                 kept[:] = [other for other in kept if other["violation"] != row["violation"]]
@@ -57,6 +59,30 @@ class ViolationTally:
         for rows in self._evidence.values():
             rows.sort(key=_worst_first)
             del rows[EVIDENCE_MAX:]
+
+    def settle(self, owners: Mapping[str, str]) -> None:
+        """Name the owner of runs that the worker which saw them did not know: another worker's users were told the id.
+
+        :param owners: id that the server chose → the account that it was told to.
+        """
+        for name, row in list(self._unknown_runs.items()):
+            owner = owners.get(row["owner_run"])
+            if owner is None:
+                continue
+            del self._unknown_runs[name]
+            before = Kind(**{part: row[part] for part in Kind.__slots__})
+            self.counts[before] -= row["count"]
+            if not self.counts[before]:
+                del self.counts[before]
+            if owner != row["observer"]:
+                row |= {"name": "wrong_socket", "scope": "cross_user", "owner": owner, "site": "run_id"}
+                after = Kind(**{part: row[part] for part in Kind.__slots__})
+                self.counts[after] = self.counts.get(after, 0) + row["count"]
+            else:
+                kept = self._evidence[row["judgement"]]
+                kept[:] = [other for other in kept if other["violation"] != name]
+        for rows in self._evidence.values():
+            rows.sort(key=_worst_first)
 
     def evidence(self, judgement: str) -> list[dict[str, Any]]:
         """Rows of `violations`, worst first."""
@@ -79,7 +105,7 @@ class ViolationTally:
 
 
 def _worst_first(row: dict[str, Any]) -> tuple[bool, int, str]:
-    return row["scope"] not in CONFIRMED, row["surfaced_ns"], row["violation"]
+    return row["scope"] not in CONFIRMED_SCOPES, row["surfaced_ns"], row["violation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +115,7 @@ class Exposure:
     controls_expected: int = 0
     controls_seen: int = 0
     phantoms_live: int = 0
+    skipped_bytes: int = 0
 
 
 class ExposureTally:

@@ -51,6 +51,7 @@ class RunTally:
         self._outcomes: Names[str] = Names()
         self.runs = Grown(
             **dict.fromkeys(["key", "worker", "account", "outcome", "tools_done", *_RUN_FIGURES], np.int64),
+            waited=np.bool_,
             warm_up=np.bool_,
             nonce_back=np.bool_,
         )
@@ -67,7 +68,7 @@ class RunTally:
             account=self._accounts.numbers(columns["account"]),
             outcome=self._outcomes.numbers(columns["outcome"]),
             tools_done=columns["tools_ok"] + columns["tools_failed"],
-            **{name: columns[name] for name in (*_RUN_FIGURES, "warm_up", "nonce_back")},
+            **{name: columns[name] for name in (*_RUN_FIGURES, "waited", "warm_up", "nonce_back")},
         )
 
     def add_events(self, columns: Columns) -> None:
@@ -133,7 +134,7 @@ class RunTally:
             handed = runs["handoffs"] > 0
             return _censored(runs["handoff_time_max_ns"], runs["handoff_time_max_ns"] != MISSING, chosen & handed)
         if metric == "schedule_lag_ms":
-            return _ms((runs["sent_ns"] - runs["intended_ns"])[chosen & self._user_was_free()])
+            return _ms((runs["sent_ns"] - runs["intended_ns"])[chosen & ~self.runs["waited"]])
         raise KeyError(metric)
 
     def event_samples(self, metric: str, *, kind: str = "", window: str, worker: str | None) -> np.ndarray:
@@ -163,10 +164,12 @@ class RunTally:
         return sorted(self._kinds.names())
 
     def waited_share(self) -> float | None:
-        """Share of turns whose time had passed before their user was free; None without a turn."""
+        """Share of turns whose time had passed before their user was free and connected; None without a turn.
+
+        Their wait between `intended` and `sent` is the target's time, not the generator's.
+        """
         kept = ~self._is("cut")
-        waited = ~self._user_was_free() & (self.runs["sent_ns"] > self.runs["intended_ns"])
-        return float(np.mean(waited[kept])) if np.any(kept) else None
+        return float(np.mean(self.runs["waited"][kept])) if np.any(kept) else None
 
     # -- which runs
 
@@ -193,20 +196,6 @@ class RunTally:
         inside = np.zeros(len(self.keys), dtype=np.bool_)
         inside[self.runs["key"][self._chosen(window, None)]] = True
         return inside
-
-    def _user_was_free(self) -> np.ndarray:
-        """Runs before whose `intended` the same account's run before had ended.
-
-        Where it had not, the wait between `intended` and `sent` is the target's time, not the generator's.
-        """
-        runs = self.runs
-        order = np.lexsort((runs["sent_ns"], runs["account"]))
-        follows = np.diff(runs["account"][order], prepend=-1) == 0
-        ends = runs["end_ns"][order]
-        ended_in_time = (ends != MISSING) & (ends <= np.roll(runs["intended_ns"][order], -1))
-        free = np.empty(len(order), dtype=np.bool_)
-        free[order] = ~follows | np.roll(ended_in_time, 1)
-        return free
 
 
 def _ms(values_ns: np.ndarray) -> np.ndarray:

@@ -13,6 +13,8 @@ DELIVERY = "delivery"
 ISOLATION = "isolation"
 IDENTITY = "identity"
 HARNESS = "harness"
+#: scopes of a leak of this load test; every other is shown and makes isolation unknown, never violated
+CONFIRMED_SCOPES = ("cross_user", "cross_thread", "cross_run")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,17 @@ class Violation:
     site: str = ""
     field: str = ""
     decode: str = ""
+    planted_ns: int | None = None  # when the owner's prompt was sent; None where this process does not know
+
+    @property
+    def is_confirmed_leak(self) -> bool:
+        """Something of an account of this load test, proved to be so."""
+        return self.judgement == ISOLATION and self.scope in CONFIRMED_SCOPES
+
+    @property
+    def gist(self) -> tuple[str, bool]:
+        """What it is about, and whether it is proved: a doubt that was told must not silence its proof."""
+        return self.came, self.is_confirmed_leak
 
 
 def delivery(name: str, *, expected: str, came: str, kind: Kind | str = "") -> Violation:
@@ -42,15 +55,17 @@ def field_path(frame: bytes, needle: str) -> str:
 
     "(frame)" when the frame is not JSON or the needle straddles fields.
     """
+    lowered = needle.lower()
+    return next((path for path, text in texts_of(frame) if lowered in text.lower()), "(frame)")
+
+
+def texts_of(frame: bytes) -> Iterator[tuple[str, str]]:
+    """All texts of a JSON frame, keys too, each with its path; none where it is not JSON."""
     try:
         document = orjson.loads(frame)
     except orjson.JSONDecodeError:
-        return "(frame)"
-    lowered = needle.lower()
-    for path, text in _texts(document):
-        if lowered in text.lower():
-            return path
-    return "(frame)"
+        return
+    yield from _texts(document)
 
 
 def _texts(document: object) -> Iterator[tuple[str, str]]:

@@ -165,6 +165,8 @@ HISTORIES: dict[str, tuple[History, dict[str, Any]]] = {
     "identity_not_from_token": (conns(mistaken(0, "user_0815")), {}),
     "breaker_permissive": (conns(connection(0), bad_token(900), bad_token(901, outcome="ready")), {}),
     "signature_not_checked": (conns(connection(0), bad_token(900, outcome="ready")), {}),
+    "claim_not_checked": (conns(connection(0), bad_token(900),
+                                bad_token(901, outcome="ready", user_class="afterwards: expired")), {}),
     "rejection_crashes": (conns(connection(0), bad_token(900, outcome="failed", close_code=1011)), {}),
     "target_ended": (conns(closed(0, 1006)), {"problems": ["the reference backend ended in mid-run (exit code 1)"]}),
     "dispatch_exception": ({"connections": [closed(0, 1011), connection(1)],

@@ -150,6 +150,7 @@ def exposure(channel: int, **changes: Any) -> Row:
         controls_expected=100,
         controls_seen=100,
         phantoms_live=3,
+        skipped_bytes=0,
     )
     return row | changes
 
@@ -175,7 +176,7 @@ def clean(*, users: int = 20, runs: int = 60, worker: str = "w1") -> History:
         "connections": [connection(n, worker=worker) for n in range(users)] + [bad_token(worker=worker)],
         "runs": run_rows,
         "events": event_rows,
-        "exposure": [exposure(channel, worker=worker) for channel in (1, 2, 3, 17, 20)],
+        "exposure": [exposure(channel, worker=worker) for channel in (1, 2, 3, 17, 20, 22)],
         "health": [health(n, worker=worker, events_received=len(event_rows)) for n in range(1, 5)],
     }
 

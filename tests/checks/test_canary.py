@@ -19,8 +19,10 @@ from crosstalk.checks.canary import (
     Label,
     Site,
     load_test_name,
+    names_in,
     new_load_test,
     tag,
+    uuids_in,
 )
 from tests.helpers import LOAD_TEST, SECRET, keyring
 
@@ -175,6 +177,101 @@ def test_what_is_no_canary_reads_as_none():
     assert [
         KEYS.read(text) for text in ("", "run-1", CANARY[:-1], CANARY + "a", "x" + CANARY[1:], CANARY[:-1] + "1")
     ] == [None] * 6
+
+
+# --- strangers ------------------------------------------------------------------------------------------------------
+
+#: the first few are known
+PEOPLE = [KEYS.make(owner=owner, ordinal=owner % 5, site=Site.RUN) for owner in range(12)]
+KNOWN = frozenset(canary.encode() for canary in PEOPLE[:4])
+
+
+def cut(canary, end):
+    return canary[:end]
+
+
+def garbled(canary, at):
+    return canary[:at] + ("a" if canary[at] != "a" else "b") + canary[at + 1 :]
+
+
+someones = st.sampled_from(PEOPLE)
+pieces = st.one_of(
+    someones,
+    someones.map(str.upper),
+    someones.map(str.title),
+    st.builds(cut, someones, st.integers(1, LENGTH)),
+    st.builds(garbled, someones, st.integers(0, LENGTH - 1)),
+    st.sampled_from(["", " ", "ctlk", "ctl", "c", "run-", '","', "CTLKctlk", "abcdefg"]),
+    st.text(ALPHABET, max_size=8),
+)
+
+
+@settings(max_examples=400)
+@given(st.lists(pieces, max_size=8).map("".join))
+def test_strangers_are_what_find_finds_but_for_the_known(text):
+    frame, seen = text.encode(), set()
+    hits = KEYS.find(frame)
+    assert KEYS.strangers(frame, KNOWN, seen) == [hit for hit in hits if hit.canary not in KNOWN]
+    assert seen == {hit.canary for hit in hits} & KNOWN
+    assert KEYS.strangers(frame, frozenset()) == hits
+
+
+@given(st.lists(someones, max_size=6), st.sampled_from(["", " ", '","', "x"]))
+def test_all_strangers_of_a_frame_are_found(canaries, between):
+    frame = between.join(canaries).encode()
+    strangers = [hit.canary.decode() for hit in KEYS.strangers(frame, KNOWN)]
+    assert strangers == [canary for canary in canaries if canary.encode() not in KNOWN]
+
+
+def test_a_cut_canary_hides_no_letter_of_the_next_one():
+    """The letter that was cut off is, by chance, the one that the next canary begins with."""
+    first = next(canary for canary in map(CANARY_FOR, range(2000)) if canary[30] == "c")
+    hits = found(first[:30] + CANARY)
+    assert [hit.canary[:30].decode() for hit in hits if hit.label.partial] == [first[:30]]
+    assert whole(hits) == [CANARY]
+
+
+def CANARY_FOR(owner):
+    return KEYS.make(owner=owner, ordinal=1, site=Site.PROMPT)
+
+
+@given(st.lists(st.booleans(), min_size=15, max_size=15))
+def test_mac_letters_are_counted_in_their_places(right):
+    mac = "".join(
+        letter if ok else ("a" if letter != "a" else "b") for letter, ok in zip(CANARY[21:], right, strict=True)
+    )
+    [hit] = found(CANARY[:HEAD_LENGTH] + mac)
+    assert KEYS.mac_letters_right(hit) == sum(right)
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ('"user_id":"k3f00017"', ["k3f00017"]),
+        ("k3f00017", ["k3f00017"]),
+        ("K3F00017 and k3f00018@crosstalk.test, k3f00017_x", ["k3f00017", "k3f00018", "k3f00017"]),
+        ("xk3f00017 k3f000171 k3f00017a 9k3f00017", []),
+        ("k3f0001 k3f0001x k3fk3f00019", []),
+        ("k3f k3f00020", ["k3f00020"]),
+        ("k3f\u066000020", []),
+        ("", []),
+    ],
+)
+def test_names_of_accounts_stand_alone(text, names):
+    assert [name.decode() for name in names_in(text.encode(), b"k3f")] == names
+
+
+@given(st.lists(st.uuids(), max_size=4), st.sampled_from([" ", '","', "-", "--", "2026-11-20T", "x-y-"]))
+def test_uuids_are_found(uuids, between):
+    text = between + between.join(str(one) for one in uuids) + between
+    assert uuids_in(text.upper().encode()) == [str(one).encode() for one in uuids]
+
+
+def test_what_is_no_uuid_is_none():
+    assert uuids_in(b"12345678-1234-1234-1234-12345678901 1234567-1234-1234-1234-123456789012 - -- ----") == []
 
 
 # --- other load tests -----------------------------------------------------------------------------------------------

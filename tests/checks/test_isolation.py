@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crosstalk.checks.canary import PHANTOM_FIRST, Site
-from crosstalk.checks.isolation import CHANNELS, Observer, RunPlace, run_id, thread_id
+from crosstalk.checks.channels import CHANNELS
+from crosstalk.checks.isolation import Observer, RunPlace, run_id, thread_id
 from crosstalk.checks.violation import HARNESS, ISOLATION, Violation
 from tests.helpers import LOAD_TEST, House, event_of, frame, keyring, user_name
 
@@ -140,12 +141,12 @@ def test_2_foreign_content_in_ones_own_event(site, name):
     assert (violation.judgement, violation.decode, violation.event_kind) == (ISOLATION, "plain", "completed")
 
 
-def test_2_every_foreign_canary_of_a_frame_is_named_not_the_first_alone():
+def test_4_every_foreign_canary_of_a_frame_is_named_not_the_first_alone():
     carol = canary(owner=19, site=Site.CONTEXT)
     found = seen_by_alice(own("tool_completed", tool_name="t", result={"a": canary(), "b": [carol]}))
     assert [what(violation) for violation in found] == [
-        ("foreign_content", 2, "cross_user", BOB, "prompt", "data.result.a"),
-        ("foreign_content", 2, "cross_user", user_name(19), "context", "data.result.b[0]"),
+        ("foreign_content", 4, "cross_user", BOB, "prompt", "data.result.a"),
+        ("foreign_content", 4, "cross_user", user_name(19), "context", "data.result.b[0]"),
     ]
 
 
@@ -164,12 +165,12 @@ def test_2_a_change_of_case_and_a_cut_end_hide_nothing(change, decode):
     assert (violation.owner, violation.decode, violation.field) == (BOB, decode, "data.chunk")
 
 
-def test_2_ones_own_canary_of_another_thread_is_cross_thread():
+def test_16_ones_own_canary_of_another_thread_is_cross_thread():
     observer = alice()
     earlier = observer.plant(ordinal=1, site=Site.PROMPT)
     data = own("agent_completed", ordinal=3, result=earlier)
     [violation] = observer.inspect(data, event_of(data), place(3, first=2))
-    assert what(violation) == ("foreign_content", 2, "cross_thread", ALICE, "prompt", "data.result")
+    assert what(violation) == ("foreign_content", 16, "cross_thread", ALICE, "prompt", "data.result")
     assert "from this thread" in violation.expected
     assert violation.owner_run == ALICES_RUN
 
@@ -313,7 +314,9 @@ def test_ones_own_number_in_a_forged_canary_is_not_verified_either():
 # --- ids that the server chooses ------------------------------------------------------------------------------------
 
 
-def told(run_to_alice="srv-1", run_to_bob="srv-2", thread_to_bob="thr-2") -> tuple[House, Observer]:
+def told(
+    run_to_alice="srv-3f2b8c1e9d7a4f61", run_to_bob="srv-3f2b8c1e9d7a4f62", thread_to_bob="thr-9d7a4f603f2b8c12"
+) -> tuple[House, Observer]:
     """Alice and Bob were each told a run of theirs, and Bob a thread."""
     house = House()
     observers = house.observer(A), house.observer(B)
@@ -329,40 +332,40 @@ def judged(observer: Observer, data: bytes, at: RunPlace | None = None) -> list[
 
 def test_an_id_belongs_to_the_first_that_it_was_told_to():
     _, observer = told()
-    assert observer.own_id("srv-1")
-    assert not observer.own_id("srv-2")
+    assert observer.own_id("srv-3f2b8c1e9d7a4f61")
+    assert not observer.own_id("srv-3f2b8c1e9d7a4f62")
 
 
 def test_an_id_that_was_told_to_oneself_is_ones_own():
     _, observer = told()
-    assert judged(observer, frame("agent_thinking", run="srv-1")) == []
+    assert judged(observer, frame("agent_thinking", run="srv-3f2b8c1e9d7a4f61")) == []
 
 
 def test_1_an_event_under_an_id_that_was_told_to_somebody_else():
     _, observer = told()
-    [violation] = judged(observer, frame("agent_thinking", run="srv-2"))
+    [violation] = judged(observer, frame("agent_thinking", run="srv-3f2b8c1e9d7a4f62"))
     assert what(violation) == ("wrong_socket", 1, "cross_user", BOB, "run_id", "run_id")
-    assert violation.owner_run == "srv-2"
+    assert violation.owner_run == "srv-3f2b8c1e9d7a4f62"
 
 
 def test_3_ones_own_event_under_a_run_that_was_told_to_somebody_else():
     _, observer = told()
-    [violation] = judged(observer, frame("agent_thinking", run="srv-2", user=ALICE))
+    [violation] = judged(observer, frame("agent_thinking", run="srv-3f2b8c1e9d7a4f62", user=ALICE))
     assert what(violation) == ("foreign_id", 3, "cross_user", BOB, "run_id", "run_id")
-    assert "srv-2" in violation.came
+    assert "srv-3f2b8c1e9d7a4f62" in violation.came
 
 
 def test_3_ones_own_run_in_a_thread_that_was_told_to_somebody_else():
     _, observer = told()
-    data = frame("agent_thinking", run="srv-1", user=ALICE, thread="thr-2")
-    [violation] = judged(observer, data, replace(HERE, run_id="srv-1"))
+    data = frame("agent_thinking", run="srv-3f2b8c1e9d7a4f61", user=ALICE, thread="thr-9d7a4f603f2b8c12")
+    [violation] = judged(observer, data, replace(HERE, run_id="srv-3f2b8c1e9d7a4f61"))
     assert what(violation) == ("foreign_id", 3, "cross_user", BOB, "thread_id", "thread_id")
-    assert "thr-2" in violation.came
+    assert "thr-9d7a4f603f2b8c12" in violation.came
 
 
 def test_an_id_that_nobody_was_told_is_unknown():
     _, observer = told()
-    assert names_of(judged(observer, frame("agent_thinking", run="srv-9"))) == ["unknown_run"]
+    assert names_of(judged(observer, frame("agent_thinking", run="srv-3f2b8c1e9d7a4f69"))) == ["unknown_run"]
 
 
 def names_of(violations: list[Violation]) -> list[str]:
@@ -374,7 +377,7 @@ def test_a_handoff_that_names_nobody_is_controlled_by_ones_own_canary_in_it():
     observer = house.observer(A)
     mine = observer.plant(ordinal=1, site=Site.PROMPT)
     for context in (mine, "nothing"):
-        judged(observer, frame("agent_handoff", context=context), HERE)
+        judged(observer, frame("agent_handoff", context=context), replace(HERE, known=frozenset({mine.encode()})))
     channel = house.exposures.channels[20]
     assert (channel.controls_expected, channel.controls_seen) == (2, 1)
 
@@ -403,8 +406,8 @@ def test_an_observation_is_an_opportunity_only_while_somebody_else_has_a_run():
     house = House()
     a, b = house.observer(A), house.observer(B)
     data, seen = own(chunk="x"), []
-    a.run_started()
-    for change in (lambda: None, b.run_started, lambda: None, b.run_over):
+    a.run_started(1, 1)
+    for change in (lambda: None, lambda: b.run_started(1, 1), lambda: None, lambda: b.run_over(1)):
         change()
         a.inspect(data, event_of(data), HERE)
         seen.append(house.exposures.channels[2].opportunities)
@@ -415,27 +418,12 @@ def test_an_observation_is_an_opportunity_only_while_somebody_else_has_a_run():
 def test_each_frame_counts_for_the_channels_that_look_at_it():
     house = House()
     observer = house.observer(A)
-    house.observer(B).run_started()
+    house.observer(B).run_started(1, 1)
     for data in (own(chunk="x"), own("agent_handoff")):
         observer.inspect(data, event_of(data), HERE)
-    assert {n: channel.opportunities for n, channel in house.exposures.channels.items()} == {
-        1: 1,
-        2: 1,
-        3: 1,
-        17: 0,
-        20: 1,
-    }
+    seen = {n: channel.opportunities for n, channel in house.exposures.channels.items() if channel.opportunities}
+    assert seen == {1: 1, 2: 1, 3: 1, 20: 1}
     assert house.exposures.channels.keys() == CHANNELS.keys()
-
-
-def test_looking_at_the_joined_text_again_is_no_further_observation():
-    house = House()
-    observer = house.observer(A)
-    text = f"see {canary()}".encode()
-    event = event_of(own(chunk=""))
-    [violation] = observer.inspect(text, event, HERE, whole_text=True)
-    assert (violation.name, violation.channel, violation.field) == ("foreign_content", 2, "(frame)")
-    assert house.exposures.channels[2].observations == 0
 
 
 def test_ids_control_themselves():
@@ -501,7 +489,7 @@ def test_a_foreign_canary_is_found_at_any_place_and_its_path_leads_there(documen
     data = own(name, extra=document)
     [violation] = seen_by_alice(data)
     assert (violation.name, violation.owner, violation.site) == ("foreign_content", user_name(19), "context")
-    assert violation.channel == (20 if name == "agent_handoff" else 2)
+    assert violation.channel == {"agent_handoff": 20, "tool_completed": 4}.get(name, 2)
     assert THEIRS in follow(violation.field, json.loads(data))
 
 

@@ -231,7 +231,7 @@ def test_5_sockets_with_another_identity_void_what_they_showed() -> None:
     assert (verdict["exit_code"], verdict["verdict"]) == (5, "fail")
     assert verdict["isolation"]["verdict"] == "unknown"
     assert verdict["isolation"]["violations"][0]["confirmed"] is False
-    assert [entry["violations"] for entry in verdict["isolation"]["channels"]] == [0] * 5
+    assert [entry["violations"] for entry in verdict["isolation"]["channels"]] == [0] * 6
     assert "(k3f00000: expected a socket of k3f00000, came demo-user-001)" in verdict["sentence"]
 
 

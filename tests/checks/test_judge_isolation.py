@@ -24,14 +24,14 @@ def channel(verdict: dict[str, Any], number: int) -> dict[str, Any]:
 
 def test_none_in_so_many_comes_with_its_bound() -> None:
     isolation = verdict_of(clean())["isolation"]
-    assert [entry["bound_95"] for entry in isolation["channels"]] == [pytest.approx(0.0029913, rel=1e-3)] * 5
-    assert isolation["bound_95_all"] == pytest.approx(0.0046052, rel=1e-3)  # ln(5 / 0.05) / 1000
+    assert [entry["bound_95"] for entry in isolation["channels"]] == [pytest.approx(0.0029913, rel=1e-3)] * 6
+    assert isolation["bound_95_all"] == pytest.approx(0.0047875, rel=1e-3)  # ln(6 / 0.05) / 1000
     assert "not independent" in isolation["note"]
 
 
 def test_the_weakest_channel_is_named() -> None:
     history = clean()
-    history["exposure"] = [exposure(c, opportunities=12_400 if c != 17 else 60) for c in (1, 2, 3, 17, 20)]
+    history["exposure"] = [exposure(c, opportunities=12_400 if c != 17 else 60) for c in (1, 2, 3, 17, 20, 22)]
     sentence = verdict_of(history)["sentence"]
     assert (
         "0 violations in 12,400 checked events (leak rate < 0.024 % at 95 %; weakest channel 17: < 4.9 %)" in sentence
@@ -59,15 +59,35 @@ def test_a_required_channel_that_was_not_exercised_is_unknown(row: dict[str, Any
     assert verdict_of(history, use=without_2)["exit_code"] == 0
 
 
+def test_what_was_too_much_to_be_searched_is_said_and_not_passed() -> None:
+    history = clean()
+    history["exposure"] = [
+        row | dict(skipped_bytes=9_000 if row["channel"] == 22 else 0) for row in history["exposure"]
+    ]
+    verdict = verdict_of(history)
+    assert verdict["exit_code"] == 4
+    assert "9,000 bytes of what was received were too much to be searched deeply" in channel(verdict, 22)["reason"]
+
+
+def test_frames_that_name_nobody_are_no_proof_that_none_went_astray() -> None:
+    history = clean()
+    history["exposure"] = [
+        row | (dict(controls_expected=0, controls_seen=0) if row["channel"] == 1 else {}) for row in history["exposure"]
+    ]
+    verdict = verdict_of(history)
+    assert (verdict["exit_code"], channel(verdict, 1)["verdict"]) == (4, "not exercised")
+    assert "no frame named a run or a user" in channel(verdict, 1)["reason"]
+
+
 def test_id_channels_control_themselves() -> None:
     history = clean()
     history["exposure"] = [
-        row | (dict(controls_expected=0, controls_seen=0) if row["channel"] in (1, 3, 17) else {})
+        row | (dict(controls_expected=0, controls_seen=0) if row["channel"] in (3, 17) else {})
         for row in history["exposure"]
     ]
     verdict = verdict_of(history)
     assert verdict["exit_code"] == 0
-    assert channel(verdict, 1)["positive_control"] is None
+    assert channel(verdict, 3)["positive_control"] is None
     assert channel(verdict, 2)["positive_control"] == 1.0
 
 

@@ -187,7 +187,7 @@ def other_bound(expected: dict[str, Any]) -> None:
         (change("critical flow.statistic", "p50"), ["p95 of service_time: statistic p95 → p50"]),
         (change("critical flow.metric", "accept_time_ms"), ["p95 of service_time: now of accept_time_ms"]),
         (other_bound, ["p95 of service_time: at most 2,000 ms → no such limit"]),
-        (set_key("channels", to=[1, 2, 3, 17]), ["channel 20: no longer required"]),
+        (set_key("channels", to=[1, 2, 3, 17, 22]), ["channel 20: no longer required"]),
         (set_key("control_min", to=0.5), ["positive control: own canaries back at least 90.0 % → 50.0 %"]),
         (set_key("nonce", to="not_required"), ["nonce: every_run → not_required"]),
         (set_key("prompts", to={"lookup": PROMPTS["lookup"]}), ["prompt family plain: removed"]),
@@ -240,7 +240,11 @@ def test_a_lower_limit_weakens_towards_the_maximum() -> None:
 
 def test_expectations_are_taken_from_the_limits_where_not_given() -> None:
     expected = expectations_of(run_json())
-    assert (expected["nonce"], expected["control_min"], expected["channels"]) == ("every_run", 0.9, [1, 2, 3, 17, 20])
+    assert (expected["nonce"], expected["control_min"], expected["channels"]) == (
+        "every_run",
+        0.9,
+        [1, 2, 3, 17, 20, 22],
+    )
     assert expectations_of({})["channels"] == []
 
 

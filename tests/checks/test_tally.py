@@ -100,7 +100,7 @@ def test_a_hand_off_to_an_agent_that_never_spoke_is_infinitely_late() -> None:
 def test_waiting_for_a_slow_target_is_not_the_generators_lag() -> None:
     """The second turn was due while the first still ran; the third was due later and started 3 ms late."""
     first = run(0, service_ms=5000)
-    second = run(1, intended_ns=first["sent_ns"] + 1000 * MS, sent_ns=first["end_ns"] + MS)
+    second = run(1, intended_ns=first["sent_ns"] + 1000 * MS, sent_ns=first["end_ns"] + MS, waited=True)
     second |= dict(end_ns=second["sent_ns"] + 100 * MS)
     due = second["end_ns"] + 1000 * MS
     third = run(2, intended_ns=due, sent_ns=due + 3 * MS)
