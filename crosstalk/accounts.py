@@ -8,17 +8,18 @@ accounts file.
 
 from __future__ import annotations
 
+import re
 import secrets
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import jwt
 from gevent.event import Event as Flag
 
-from crosstalk.checks.canary import tag
+from crosstalk.checks.canary import names_in, tag
 from crosstalk.checks.isolation import Roster
 from crosstalk.clock import clock
 from crosstalk.credentials import Account
@@ -31,13 +32,21 @@ NUMBERS = 100_000
 PREFLIGHT_NUMBER = NUMBERS - 1
 #: a token is renewed when less than this is left of its life
 RENEW_BEFORE_S = 60
+#: what names of accounts are made of
+_JOINTS = re.compile(r"[_.]")
+_WORD = re.compile(rb"[A-Za-z0-9_.@+-]{8,128}")
 
 
 def roster(load_test: int, accounts: tuple[Account, ...]) -> Roster:
     """Names of the numbers, and back."""
     if accounts:
         numbers = {account.name: number for number, account in enumerate(accounts)}
-        return Roster(lambda n: accounts[n].name if n < len(accounts) else f"account {n}", numbers.get)
+        labels = {name.casefold(): name for name in numbers if _cannot_be_chance(name)}
+        return Roster(
+            lambda n: accounts[n].name if n < len(accounts) else f"account {n}",
+            numbers.get,
+            lambda text: sorted({labels[word] for word in _words_of(text) if word in labels}) if labels else (),
+        )
     prefix = tag(load_test)
 
     def number_of(name: str) -> int | None:
@@ -45,7 +54,25 @@ def roster(load_test: int, accounts: tuple[Account, ...]) -> Roster:
         known = name.startswith(prefix) and len(digits) == 5 and digits.isascii() and digits.isdigit()
         return int(digits) if known else None
 
-    return Roster(lambda n: f"{prefix}{n:05}", number_of)
+    return Roster(
+        lambda n: f"{prefix}{n:05}",
+        number_of,
+        lambda text: [name.decode() for name in names_in(text, prefix.encode())],
+    )
+
+
+def _cannot_be_chance(name: str) -> bool:
+    """Is an account's name long enough, and not a word?"""
+    return len(name) >= 8 and ("@" in name or any(letter.isdigit() for letter in name))
+
+
+def _words_of(text: bytes) -> Iterator[str]:
+    """What may be a name in a text, in small letters: also what stands before the @ of an address, or in a path."""
+    for found in _WORD.findall(text):
+        word = found.decode().casefold().strip("._@+-")
+        yield word
+        yield word.partition("@")[0]
+        yield from _JOINTS.split(word)
 
 
 @dataclass(slots=True)
@@ -107,12 +134,17 @@ class Mint:
     environment: str
     rules: TokenRules = field(default_factory=TokenRules)
 
-    def token(self, subject: str) -> str:
+    def token(self, subject: str, *, life_s: int | None = None, claims: Mapping[str, Any] | None = None) -> str:
+        """A token for this subject.
+
+        :param life_s: of this one, if not as the rules say.
+        :param claims: what is to be otherwise in it; it need not be right.
+        """
         now_s = clock.now_ns() // 1_000_000_000
-        claims = {
+        all_claims: dict[str, Any] = {
             "sub": subject,
             "iat": now_s,
-            "exp": now_s + self.rules.life_s,
+            "exp": now_s + (self.rules.life_s if life_s is None else life_s),
             "iss": self.rules.issuer,
             "aud": self.rules.audience,
             "jti": uuid.uuid4().hex,
@@ -120,8 +152,9 @@ class Mint:
             "token_type": "access",
             "email": f"{subject}@crosstalk.test",
             "permissions": [],
+            **(claims or {}),
         }
-        return jwt.encode(claims, self.key, algorithm=self.rules.algorithm)
+        return jwt.encode(all_claims, self.key, algorithm=self.rules.algorithm)
 
 
 def forged(token: str) -> str:

@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from crosstalk.checks.exercisable import required
 from crosstalk.credentials import (
     PROXY_CREDENTIALS,
     Account,
@@ -66,10 +67,14 @@ class Settings:
     prompts: Prompts
     limits_text: str
     limits_source: str
+    required_channels: tuple[int, ...] | None  # None: those that the limits name
     accounts: tuple[Account, ...]  # empty: accounts are minted
     headers: Mapping[str, str] = field(repr=False)  # cookies and origin among them
     route: Route
     token_function: TokenFunction | None
+    arrivals: str
+    turn_interval_s: float  # 0 without a schedule
+    session_rate: float  # people per second; 0 without sessions
     think_time_s: float
     results: Path
     keep_results: int
@@ -77,6 +82,7 @@ class Settings:
     baseline: str
     seed: int
     fail_fast: bool
+    cleanup: bool
     until_judged_s: float
     max_runs: int
     max_connections: int
@@ -109,20 +115,26 @@ def load_settings(options: Any, environ: Mapping[str, str] = os.environ) -> Sett
     limits_file = Path(options.limits) if options.limits else find(f"limits/{environment.name}.toml", folder)
     if not options.limits and not limits_file.exists():
         limits_file = find("limits/staging.toml", folder)  # an environment of one's own has the limits of staging
+    _check_arrivals(options)
     function = load_token_function(environment.token.function)
+    dialect = load_dialect(options.dialect)
     prompts_file = Path(options.prompts) if options.prompts else find("prompts.toml", folder)
     return Settings(
         environment=environment,
-        dialect=load_dialect(options.dialect),
+        dialect=dialect,
         dialect_name=options.dialect,
         transport=options.auth,
         prompts=load_prompts(prompts_file),
         limits_text=read_text(limits_file, "--limits"),
         limits_source=limits_file.name,
+        required_channels=_required_channels(options.required_channels, dialect),
         accounts=_accounts(options.accounts, function),
         headers=_headers(environment, options, file, environ),
         route=_route(environment, environ),
         token_function=function,
+        arrivals=options.arrivals,
+        turn_interval_s=options.turn_interval,
+        session_rate=options.session_rate,
         think_time_s=options.think_time,
         results=Path(options.results),
         keep_results=options.keep_results,
@@ -130,6 +142,7 @@ def load_settings(options: Any, environ: Mapping[str, str] = os.environ) -> Sett
         baseline=options.baseline,
         seed=options.seed or random.SystemRandom().randrange(1, 2**31),
         fail_fast=options.fail_fast,
+        cleanup=not options.no_cleanup,
         until_judged_s=options.until_judged,
         max_runs=ceiling(
             options.max_runs, environment.max_runs, option="--max-runs", key="max_runs", environment=environment.name
@@ -164,6 +177,22 @@ def check_target(settings: Settings, target: str, users: int, environ: Mapping[s
         signing_key(settings.environment.name, settings.environment.token, environ)
     if settings.faults:
         raise ConfigError("--faults is for the reference backend; leave --host out to use it")
+
+
+def _check_arrivals(options: Any) -> None:
+    """An arrival process needs its own rate, and takes no other's.
+
+    :raises ConfigError:
+    """
+    process = options.arrivals
+    for option, value, processes, unit in (
+        ("--turn-interval", options.turn_interval, ("constant", "poisson"), "S seconds between two turns of a user"),
+        ("--session-rate", options.session_rate, ("sessions",), "N people per second"),
+    ):
+        if process in processes and value < 1e-3:
+            raise ConfigError(f"--arrivals {process}: expected {option} {unit}, 0.001 or more, got {value:g}")
+        if process not in processes and value:
+            raise ConfigError(f"{option} is for --arrivals {' and '.join(processes)}, not {process}: leave it out")
 
 
 def load_dialect(name: str) -> Dialect:
@@ -212,6 +241,13 @@ def load_token_function(name: str) -> TokenFunction | None:
 
 def _accounts(path: str, function: TokenFunction | None) -> tuple[Account, ...]:
     return load_accounts(Path(path), names_suffice=function is not None) if path else ()
+
+
+def _required_channels(text: str, dialect: Dialect) -> tuple[int, ...] | None:
+    try:
+        return required(text, dialect)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _headers(environment: Environment, options: Any, file: Path, environ: Mapping[str, str]) -> dict[str, str]:

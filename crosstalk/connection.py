@@ -46,9 +46,10 @@ websocket._handshake.CookieJar = _NoCookies()
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The transport ended without a close frame."""
+    """The transport ended without a close frame. `unfinished`: what had come of a last message; at most 64 KiB."""
 
     reason: str
+    unfinished: bytes = field(default=b"", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,8 @@ class Connection:
         self.frames_in = 0
         self.frames_out = 0
         self.subprotocol = ""
+        self._paused = False  # was reading ever stopped? Then its lags tell nothing of this process
+        self.handshake = b""  # what the peer answered to the upgrade, up to 64 KiB: headers, and the body of a refusal
         self._inbox = inbox
         self._listener = listener
         self._stream: Stream | None = None
@@ -183,7 +186,10 @@ class Connection:
             self._start_tls(stream, host)
         self.times.connected_ns = clock.now_ns()
         handshake = _HandshakeSocket(stream, deadline_ns)
-        self._upgrade(handshake)
+        try:
+            self._upgrade(handshake)
+        finally:
+            self.handshake = handshake.seen()
         self.times.upgraded_ns = handshake.last_arrived_ns
         self._watcher = gevent.get_hub().loop.io(stream.fileno(), 1)
         if rest := handshake.rest():
@@ -222,6 +228,16 @@ class Connection:
             self._stream.reset()
             self._over.set()
 
+    def pause(self) -> None:
+        """Read nothing until `resume`: a slow reader. What is read afterwards is late on purpose."""
+        self._paused = True
+        if self._watcher is not None:
+            self._watcher.stop()
+
+    def resume(self) -> None:
+        if self._watcher is not None:
+            self._watcher.start(self._readable)
+
     def deliver(self, arrivals: list[Arrival]) -> None:
         """Called by the inbox: answer pings, hand everything to the listener, close after the end."""
         for arrival in arrivals:
@@ -248,28 +264,31 @@ class Connection:
             if read is not None:
                 self._take(read)
         except OSError as error:
-            self._end(Lost(_words(error)))
+            self._end(Lost(_words(error), self._reader.unfinished()))
         except Exception as error:  # ours: see the module's docstring
             self._end(HarnessError(f"{type(error).__name__} in the receive callback: {error}"))
 
     def _take(self, read: Read) -> None:
         if not read.data:
-            self._end(Lost("the peer closed the transport without a close frame"))
+            reason = "the peer closed the transport without a close frame"
+            self._end(Lost(reason, self._reader.unfinished()))
             return
-        if read.stamped:
+        if read.stamped and not self._paused:
             self._inbox.lags_ns.append(read.received_ns - read.arrived_ns)
         messages = self._reader.feed(read.data)
         if not messages:
             return
         self.frames_in += len(messages)
         exact_last = read.emptied and read.stamped
+        # what was left unread on purpose counts as received when it arrived: the delay is not this process's
+        received_ns = read.arrived_ns if self._paused else read.received_ns
         self._inbox.put(
             self,
             [
                 Arrival(
                     message,
                     read.arrived_ns,
-                    read.received_ns,
+                    received_ns,
                     exact_last and isinstance(message, Message) and message.last_of_feed,
                 )
                 for message in messages
@@ -387,6 +406,10 @@ class Connection:
             self._stream.close()
 
 
+#: of the answer to an upgrade, so much is kept to be looked at
+HANDSHAKE_BYTES_MAX = 64 * 1024
+
+
 class _HandshakeSocket:
     """What websocket-client reads its handshake from: it asks for one byte at a time, the kernel for all there is."""
 
@@ -395,6 +418,7 @@ class _HandshakeSocket:
         self._deadline_ns = deadline_ns
         self._read: Read | None = None
         self._buffer = b""
+        self._seen = b""
         self.last_arrived_ns = 0
 
     def recv(self, size: int) -> bytes:
@@ -405,12 +429,18 @@ class _HandshakeSocket:
             self._read = self._stream.read(left_s)
             self.last_arrived_ns = self._read.arrived_ns
             self._buffer = self._read.data
+            self._seen = (self._seen + self._buffer)[:HANDSHAKE_BYTES_MAX]
         piece, self._buffer = self._buffer[:size], self._buffer[size:]
         return piece
 
     def send(self, data: bytes) -> int:
         self._stream.write(data)
         return len(data)
+
+    def seen(self) -> bytes:
+        """What was read up to now, but for the frames that followed the answer."""
+        head, end, _ = self._seen.partition(b"\r\n\r\n")
+        return head + end if head.startswith(b"HTTP/1.1 101") else self._seen
 
     def rest(self) -> Read | None:
         """What was read beyond the handshake: the first frames."""

@@ -15,6 +15,8 @@ from typing import Any
 from crosstalk.files import ConfigError, beside, find, read_toml
 
 ALGORITHMS = ("HS256", "RS256", "ES256")
+#: claims beyond signature and times that a target may promise to check
+CLAIMS = ("aud", "iss", "env", "token_type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class TokenRules:
     algorithm: str = "HS256"
     key_file: str = ""
     function: str = ""
+    checks: tuple[str, ...] | None = None  # claims that the target checks, of CLAIMS; None: what the dialect says
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("max_users", "max_runs", "token_life_s"), int),
     "insecure": bool,
     "hosts": list,
+    "token_checks": list,
     "headers": dict,
     "cookies": dict,
 }
@@ -156,6 +160,8 @@ def environment_of(name: str, table: Mapping[str, Any], file: Path) -> Environme
     if function := given.get("token_function"):
         module, _, called = function.rpartition(":")
         given["token_function"] = f"{beside(file, module)}:{called}" if module.endswith(".py") else function
+    if "token_checks" in given:
+        given["token_checks"] = tuple(given["token_checks"])
     parts: dict[str, dict[str, Any]] = {
         group: {field_name: given.pop(key) for key, field_name in keys.items() if key in given}
         for group, keys in _GROUPS.items()
@@ -236,6 +242,8 @@ def _check(where: str, key: str, value: Any) -> None:
 
 
 def _check_token(where: str, token: TokenRules) -> None:
+    if unknown := [claim for claim in token.checks or () if claim not in CLAIMS]:
+        raise ConfigError(f"{where}: token_checks: {unknown[0]!r}: expected some of {', '.join(CLAIMS)}")
     if token.algorithm not in ALGORITHMS:
         raise ConfigError(f"{where}: token_algorithm = {token.algorithm!r}: expected {', '.join(ALGORITHMS)}")
     if token.life_s < 1:

@@ -17,13 +17,20 @@ from gevent.lock import BoundedSemaphore
 
 from crosstalk.accounts import RENEW_BEFORE_S, Mint, Purse, expires_at_s, forged, roster
 from crosstalk.checks.canary import Keyring
-from crosstalk.checks.isolation import Exposures, Observer
+from crosstalk.checks.deep import Deep
+from crosstalk.checks.exposure import Exposures
+from crosstalk.checks.isolation import Observer
+from crosstalk.checks.pieces import Pieces
 from crosstalk.clock import clock
 from crosstalk.config import Account, ConfigError, Settings, addresses, signing_key, tls_context
 from crosstalk.connection import Inbox
+from crosstalk.environments import CLAIMS
+from crosstalk.gathering import Gathering
 from crosstalk.health import Health
 from crosstalk.http import Answer, HttpClient, text_at
 from crosstalk.live_run import Thread
+from crosstalk.notes import Notes
+from crosstalk.pacing import Pacing
 from crosstalk.person import Person
 from crosstalk.record.batch import Outbox, row
 from crosstalk.record.rows import Row
@@ -32,6 +39,8 @@ from crosstalk.terms import Counters, Sinks, Terms
 from crosstalk.wire.dialect import Call, Turn
 from crosstalk.wire.redact import redact
 
+#: texts, and what is decoded of them, that one deep search looks at
+DEEP_BYTES_MAX = 32 * 1024 * 1024
 #: rows wait at most this long before they are handed over
 FLUSH_EVERY_S = 0.5
 
@@ -46,6 +55,7 @@ class Begin:
     token_secret: str  # of the reference backend that was started for this load test; "" otherwise
     nonce_required: bool
     seed: int
+    users: int = 0  # of all processes; 0: nobody has said
 
     def as_message(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -80,6 +90,10 @@ class Generator:
         self.outbox = Outbox(worker, send, settings.results / f"spill-{begin.load_test}-{worker}.jsonl")
         self.counters = Counters()
         self.exposures = Exposures()
+        self.pacing = Pacing(
+            settings.arrivals, turn_interval_s=settings.turn_interval_s, session_rate=settings.session_rate,
+            users=begin.users, seed=begin.seed, worker=worker,
+        )  # fmt: skip
         self.addresses = addresses(settings.environment.places, begin.target, settings.dialect)
         rng = random.Random(f"{begin.seed} http {worker}")
         self.http = HttpClient(self.addresses.rest, headers=settings.headers, route=settings.route, rng=rng)
@@ -87,11 +101,15 @@ class Generator:
         self._fire_request = fire_request
         self._inbox = Inbox()
         self._keyring = Keyring(begin.canary_secret, begin.load_test)
+        self._pieces = Pieces()
         self._roster = roster(begin.load_test, settings.accounts)
+        self._deep = Deep(self._keyring, self._pieces, names_in=self._roster.names_in, budget_bytes=DEEP_BYTES_MAX)
         self._mint = self._make_mint()
         self._tokens: dict[int, str] = {}
         self._refreshes: dict[int, str] = {}
         self._sessions: dict[str, Session] = {}
+        self._pens: dict[int, Notes] = {}
+        self._gatherings: dict[str, Gathering] = {}
         self._persons: dict[int, Person] = {}
         self._here: set[int] = set()
         self._connections_before: dict[int, int] = {}  # of accounts that were used by the checks: names go on
@@ -142,13 +160,24 @@ class Generator:
         self._here.add(number)
         return known
 
-    def session(self, person: Person, *, purpose: str = "user", transport: str = "") -> Session:
+    def ramp_over(self) -> None:
+        """All users are there: times of runs that start from now on are judged."""
+        self.warm_up = False
+        self.pacing.ramp_over()
+
+    def session(
+        self, person: Person, *, purpose: str = "user", transport: str = "", token: str = "", wrong: str = "forged"
+    ) -> Session:
         """A connection for this person, not yet open.
 
+        :param purpose: "user"; "preflight"; "probe": to be thrown away, its end is nobody's fault; "bad_token": must be
+            refused.
         :param transport: how its token travels, if not as the settings say.
+        :param token: another token than the person's own; for a bad one, `wrong` says what is wrong with it.
         :raises ConfigError: there is no token for it.
         """
-        token = forged(self.token(person)) if purpose == "bad_token" else self.token(person)
+        if not token:
+            token = forged(self.token(person)) if purpose == "bad_token" else self.token(person)
         session = Session(
             terms=replace(self._terms, transport=transport) if transport else self._terms,
             person=person,
@@ -158,8 +187,9 @@ class Generator:
             counters=self.counters,
             exposures=self.exposures,
             purpose=purpose,
+            wrong=wrong,
         )
-        if purpose != "bad_token":
+        if purpose not in ("bad_token", "probe"):
             self._sessions[person.name] = session
         return session
 
@@ -253,15 +283,44 @@ class Generator:
         if place.thread_id and not person.observer.own_id(place.thread_id):
             raise NotReady("ready", f"the target gave thread {place.thread_id} to two accounts", wrong_identity=True)
 
-    def call(self, person: Person, wanted: Call, trace_id: str = "") -> Answer:
-        """An HTTP call of the dialect's in a person's name."""
+    def call(
+        self, person: Person, wanted: Call, trace_id: str = "", *, name: str = "", fine: tuple[int, ...] = (),
+        timeout_s: float = 10.0, token: str = "",
+    ) -> Answer:  # fmt: skip
+        """An HTTP call of the dialect's in a person's name. What belongs to others in its answer is a violation.
+
+        :param name: what Locust's table calls it; by default method and first part of the path.
+        :param fine: statuses from 400 up that are a right answer.
+        :param token: to be shown in place of the person's own.
+        """
+        name = name or f"{wanted.method} {wanted.path.split('/')[1]}"
         answer = self.http.call(
-            wanted.method, wanted.path, token=self.token(person), json=wanted.json, trace_id=trace_id
-        )
-        self.milestone(
-            "HTTP", f"{wanted.method} {wanted.path.split('/')[1]}", answer.time_ms, answer.size_bytes, answer.error
-        )
+            wanted.method, wanted.path, token=token or self.token(person), json=wanted.json, trace_id=trace_id,
+            timeout_s=timeout_s,
+        )  # fmt: skip
+        error = "" if answer.status in fine else answer.error
+        self.milestone("HTTP", name, answer.time_ms, answer.size_bytes, error)
+        self.look(person, answer, where=f"answer to {wanted.method} {template_of(wanted.path)}", trace_id=trace_id)
         return answer
+
+    def look(self, person: Person, answer: Answer, *, where: str, trace_id: str = "") -> None:
+        """Look at the headers and the body of an HTTP answer for what belongs to others."""
+        lines = [answer.reason, *(f"{name}: {value}" for name, value in answer.headers.items())]
+        head = "\n".join(lines).encode()
+        for part, data in (("headers", head), ("body", answer.raw)):
+            for violation in person.observer.look(data, where=f"{part} of the {where}", kind="http") if data else ():
+                self.notes(person, trace_id).violation(violation, None, data)
+
+    def notes(self, person: Person, trace_id: str = "") -> Notes:
+        """The pen for what a person saw on no connection."""
+        if person.number not in self._pens:
+            self._pens[person.number] = Notes(
+                terms=self._terms, sinks=Sinks(self.record, self.milestone), counters=self.counters,
+                account=person.name, user_class=person.user_class, connection=f"{self.worker}-{person.name}-http",
+                trace_id="", purpose="user",
+            )  # fmt: skip
+        self._pens[person.number].trace_id = trace_id
+        return self._pens[person.number]
 
     def disconnected(self, person: Person) -> None:
         """This person's session is over."""
@@ -294,15 +353,50 @@ class Generator:
         self._tokens[person.number] = self._new_token(person)
         return self._tokens[person.number]
 
+    @property
+    def mint(self) -> Mint | None:
+        """What makes tokens here; None where accounts bring their own."""
+        return self._mint
+
+    def spare_token(self, person: Person) -> str:
+        """A good token beside the one at hand, to be used up; "" where there can be none.
+
+        :raises NotReady: its login was refused.
+        """
+        if self._mint is not None:
+            return self._mint.token(person.name)
+        accounts = self.settings.accounts
+        if not accounts or not accounts[person.number].password:
+            return ""
+        self._refreshes.pop(person.number, None)
+        return self._sign_in(person)
+
+    def refresh(self, person: Person) -> str:
+        """A token of a new sign-in, or of a refresh where there was a sign-in before.
+
+        :raises NotReady: it was refused.
+        """
+        return self._sign_in(person)
+
+    def gathering(self, name: str, size: int) -> Gathering:
+        """The place of this name where users of this process wait for each other."""
+        return self._gatherings.setdefault(name, Gathering(size))
+
+    @property
+    def token_checks(self) -> tuple[str, ...]:
+        """Claims of a token that the target checks: all, where it is a reference backend of this load test's own."""
+        if self.begin.token_secret:
+            return CLAIMS
+        said = self.settings.environment.token.checks
+        return tuple(said) if said is not None else self.settings.dialect.token_checks
+
     def delete_thread(self, person: Person, thread_id: str) -> None:
-        """Leave nothing behind on the target."""
+        """Leave nothing behind on the target, unless that is what is wanted."""
         call = self.settings.dialect.delete_thread(thread_id)
-        if call is None:
+        if call is None or not self.settings.cleanup:
             return
-        answer = self.http.call(call.method, call.path, token=self.token(person), timeout_s=5)
         # a thread in which no run was ever accepted is not there
-        error = "" if answer.status == 404 else answer.error
-        self.milestone("HTTP", "delete thread", answer.time_ms, answer.size_bytes, error)
+        self.call(person, call, name="delete thread", fine=(404,), timeout_s=5)
 
     # --- sinks ------------------------------------------------------------------------------------------------------
 
@@ -337,8 +431,11 @@ class Generator:
         for session in list(self._sessions.values()):
             session.close()
         self._sessions.clear()
+        for pen in self._pens.values():
+            pen.counted()
         self._flusher.kill()
         self._health.stop()
+        self._note_ids()
         for channel, exposure in self.exposures.channels.items():
             self.record("exposure", row(
                 "exposure",
@@ -349,6 +446,7 @@ class Generator:
                 controls_expected=exposure.controls_expected,
                 controls_seen=exposure.controls_seen,
                 phantoms_live=self.exposures.phantoms,
+                skipped_bytes=exposure.skipped_bytes,
             ))  # fmt: skip
         self.outbox.flush()
         return {
@@ -357,6 +455,7 @@ class Generator:
             "spilled_batches": self.outbox.spilled,
             "rows": dict(self.outbox.rows_recorded),
             "runs_started": self.counters.runs_started,
+            "arrivals": self.pacing.close(),
             "events_received": self.counters.received,
             "events_checked": self.counters.checked,
             "events_recorded": self.counters.recorded,
@@ -367,13 +466,21 @@ class Generator:
     def _flush_for_ever(self) -> None:
         while True:
             gevent.sleep(FLUSH_EVERY_S)
+            self._note_ids()
             self.outbox.flush()
+
+    def _note_ids(self) -> None:
+        """Ids that the server chose go into the record: a worker that sees one may not be the one that was told it."""
+        told, self.exposures.told = self.exposures.told, []
+        for wire_id, account in told:
+            self.record("ids", (self.worker, account, wire_id))
 
     def _new_person(self, user_class: str, number: int) -> Person:
         name = self._roster.name_of(number)
         observer = Observer(
-            keyring=self._keyring, roster=self._roster, number=number, subject=name, exposures=self.exposures
-        )
+            keyring=self._keyring, roster=self._roster, number=number, subject=name, exposures=self.exposures,
+            deep=self._deep, pieces=self._pieces,
+        )  # fmt: skip
         rng = random.Random(f"{self.begin.seed} person {number}")
         before = self._connections_before.get(number, 0)
         return Person(name, number, user_class, observer, self._keyring, rng, connections=before)
@@ -406,10 +513,12 @@ class Generator:
         if refresh:
             answer = self._auth.call("POST", login.refresh_path, json={"refresh_token": refresh})
             self.milestone("HTTP", "refresh", answer.time_ms, answer.size_bytes, answer.error)
+            self.look(person, answer, where="answer to the refresh")
         if not refresh or answer.error:
             credentials = {login.email_field: account.email, login.password_field: account.password}
             answer = self._auth.call("POST", login.path, json=credentials)
             self.milestone("HTTP", "login", answer.time_ms, answer.size_bytes, answer.error)
+            self.look(person, answer, where="answer to the login")
         token = "" if answer.error else text_at(answer.body, login.token_field)
         if not token:
             raise NotReady(
@@ -417,6 +526,12 @@ class Generator:
             )
         self._refreshes[person.number] = text_at(answer.body, "refresh_token")
         return token
+
+
+def template_of(path: str) -> str:
+    """A path without its ids and its query: "/api/threads/…"."""
+    parts = path.partition("?")[0].split("/")
+    return "/".join("…" if any(letter.isdigit() for letter in part) and len(part) > 4 else part for part in parts)
 
 
 class Milestone(Exception):

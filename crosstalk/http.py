@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from json import loads
 from typing import Any
 
 import requests
@@ -13,6 +15,7 @@ from crosstalk.clock import clock
 from crosstalk.hosts import Route
 from crosstalk.wire.redact import redact
 
+READ_BYTES = 64 * 1024
 CERTIFICATE_WANTED = "TLS failed: the target wants to see a certificate; name one with --client-certificate FILE"
 
 
@@ -26,6 +29,8 @@ class Answer:
     error: str
     time_ms: float
     size_bytes: int
+    raw: bytes = b""  # the body as it came, also where it broke off
+    reason: str = ""  # the words behind the status
 
 
 class HttpClient:
@@ -62,7 +67,8 @@ class HttpClient:
         trace_id: str = "",
     ) -> Answer:
         """One request, answered or not. `trace_id`: the trace that it belongs to; empty: one of its own."""
-        headers = {**self._headers, "traceparent": self._traceparent(trace_id)}
+        # what is looked at for what belongs to others should come as it is
+        headers = {"Accept-Encoding": "identity", **self._headers, "traceparent": self._traceparent(trace_id)}
         if token:
             headers["Authorization"] = f"Bearer {token}"
         begun_ns = clock.now_ns()
@@ -70,16 +76,18 @@ class HttpClient:
             response = self._session.request(
                 method, self._base_url + path, json=json, headers=headers, timeout=timeout_s, verify=self._verify,
                 cert=self._certificate if self._certificate[0] else None, proxies=self._proxies, allow_redirects=False,
+                stream=True,
             )  # fmt: skip
         except requests.RequestException as error:
             return Answer(0, None, {}, self._reason(error), _ms_since(begun_ns), 0)
-        try:
-            body = response.json()
-        except ValueError:
-            body = None
+        with response:
+            raw, broke = _read(response)
         status = response.status_code
-        wrong = "" if status < 400 else f"HTTP {status}"
-        return Answer(status, body, response.headers, wrong, _ms_since(begun_ns), len(response.content))
+        wrong = broke or ("" if status < 400 else f"HTTP {status}")
+        text = _unpacked(raw, response.headers.get("Content-Encoding", ""))
+        reason = response.reason or ""
+        took_ms = _ms_since(begun_ns)
+        return Answer(status, _json_of(text), response.headers, wrong, took_ms, len(raw), text, reason)
 
     def _reason(self, error: requests.RequestException) -> str:
         """Why nothing came back. The text of a proxy's error may hold its URL, so it is not passed on."""
@@ -92,6 +100,33 @@ class HttpClient:
 
     def _traceparent(self, trace_id: str) -> str:
         return f"00-{trace_id or format(self._rng.getrandbits(128), '032x')}-{self._rng.getrandbits(64):016x}-01"
+
+
+def _read(response: requests.Response) -> tuple[bytes, str]:
+    """The body as far as it came, and why it came no further."""
+    pieces: list[bytes] = []
+    try:
+        pieces.extend(response.raw.stream(READ_BYTES, decode_content=False))
+    except (requests.packages.urllib3.exceptions.HTTPError, OSError) as error:  # type: ignore[attr-defined]
+        return b"".join(pieces), f"the body broke off: {type(error).__name__}"
+    return b"".join(pieces), ""
+
+
+def _unpacked(raw: bytes, encoding: str) -> bytes:
+    """A body without gzip or deflate; as it is where it is not what its header says."""
+    if encoding.lower() not in ("gzip", "deflate", "x-gzip"):
+        return raw
+    try:
+        return zlib.decompressobj(47).decompress(raw)
+    except zlib.error:
+        return raw
+
+
+def _json_of(text: bytes) -> Any:
+    try:
+        return loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 class _NoCookies(requests.cookies.cookielib.DefaultCookiePolicy):  # type: ignore[name-defined,misc]

@@ -6,15 +6,19 @@ it knows whom to ask: the dialect, the observer (isolation), the run's check (de
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from gevent.event import Event as Flag
 
-from crosstalk.checks.isolation import Exposures
+from crosstalk.checks.canary import LENGTH as CANARY_LENGTH
+from crosstalk.checks.exposure import Exposures
+from crosstalk.checks.isolation import RunPlace
 from crosstalk.checks.run import Step
 from crosstalk.checks.violation import HARNESS, IDENTITY, Violation, delivery
+from crosstalk.clock import clock
 from crosstalk.connection import Arrival, HarnessError, Lost
-from crosstalk.live_run import LiveRun
+from crosstalk.live_run import LiveRun, Withheld
 from crosstalk.notes import Closing, Notes, Progress
 from crosstalk.person import Person
 from crosstalk.terms import Counters, Sinks
@@ -22,6 +26,9 @@ from crosstalk.wire.dialect import Dialect
 from crosstalk.wire.event import RUN_KINDS, Event, Kind
 from crosstalk.wire.redact import redact
 from crosstalk.wire.rfc6455 import Broken, Close, Message, Opcode
+
+#: frames besides runs are searched deeply when there is so much of them
+BESIDES_BYTES_MAX = 16 * 1024
 
 
 class Incoming:
@@ -56,6 +63,13 @@ class Incoming:
         self.ping_sent_ns: int | None = None
         self.ponged = Flag()
         self.rejection = ""
+        self.welcome_id = ""
+        self.asked_for = 0  # the channel on which something of another's is being asked for just now
+        self.listeners: list[list[tuple[Event, bytes]]] = []  # each gets every event, with its frame
+        self.other_name = ""  # that this socket may bear: somebody else's token was shown on it
+        self._besides: list[bytes] = []  # frames of no run in progress, until they are searched
+        self._besides_bytes = 0
+        self._said: set[tuple[str, bool]] = set()  # what violations besides runs were about
         self.broken = False  # by an error of our own
         self.last_run: LiveRun | None = None  # what nameless frames belong to while no run is in progress
 
@@ -68,7 +82,10 @@ class Incoming:
         if isinstance(message, Message):
             if message.opcode in (Opcode.TEXT, Opcode.BINARY):
                 self._frame(message.data, arrival)
-            elif message.opcode is Opcode.PONG:
+                return
+            if message.data:
+                self.look(message.data, where=f"payload of a {message.opcode.name.lower()}", kind="control", at=arrival)
+            if message.opcode is Opcode.PONG:
                 self._pong(arrival)
             return
         if isinstance(message, HarnessError):
@@ -78,7 +95,9 @@ class Incoming:
 
     def _frame(self, data: bytes, arrival: Arrival) -> None:
         whole: bytes = data
-        for event in self._dialect.decode(data):
+        for event in list(self._dialect.decode(data)) or [Event(Kind.OTHER)]:
+            for heard in self.listeners:
+                heard.append((event, data))
             if event.kind in RUN_KINDS:
                 self._run_event(event, whole, len(data), arrival)
             else:
@@ -91,14 +110,65 @@ class Incoming:
         run = self._run_of(event) or self._learn(event)
         place = run.place if run else None
         seen_in = frame + b"\n" + event.text.encode() if self._dialect.encodes_text else frame
-        found = self._person.observer.inspect(seen_in, event, place, seen=run.seen if run else None)
-        if run is None:
+        found = self._person.observer.inspect(
+            seen_in, event, place, seen=run.seen if run else None, asked_for=self.asked_for
+        )
+        if run is None or run.dropped:
             self._notes.event(event, None, Step(), size_bytes=size, arrival=arrival)
         else:
             self._advance(run, event, frame, size, arrival)
+        if any(violation.is_confirmed_leak for violation in found):
+            pass  # this frame has been told of; what else is in it changes nothing
+        elif run is None or run.outcome:
+            self._put_aside(seen_in)
+        else:
+            run.remember(frame, event.text if self._dialect.encodes_text else "")
         for violation in found:
-            self._notes.violation(violation, run, frame, arrival)
+            if run is not None and not run.outcome and self._waits(violation, event, run):
+                chunk = event.text if event.kind is Kind.CHUNK else ""
+                run.withheld.append(Withheld(violation, frame, arrival, chunk))
+            else:
+                self._notes.violation(violation, run, frame, arrival)
         self._counters.checked += 1
+
+    def _waits(self, violation: Violation, event: Event, run: LiveRun) -> bool:
+        """Can its channel only be told when the run is over?"""
+        equal_prompt = run.prompt.reference == "context" and violation.site == "context"
+        return violation.channel == 2 and (equal_prompt or event.kind is Kind.CHUNK)
+
+    def look(self, data: bytes, *, where: str, kind: str, at: Arrival | None = None) -> None:
+        """Look at something that is no frame of events; deeply when there is more of it, or the connection is over."""
+        found = self._person.observer.look(data, where=where, kind=kind, deep=False)
+        for violation in found:
+            self._notes.violation(violation, None, data, at)
+        if not any(violation.is_confirmed_leak for violation in found):
+            self._put_aside(data)
+
+    def _put_aside(self, frame: bytes) -> None:
+        """Keep a frame of no run in progress until there are enough of them, or the connection is over."""
+        self._besides.append(frame)
+        self._besides_bytes += len(frame)
+        if self._besides_bytes > BESIDES_BYTES_MAX:
+            self.search_besides()
+
+    def search_besides(self) -> None:
+        """Search what came besides runs deeply."""
+        parts, self._besides, self._besides_bytes = self._besides, [], 0
+        for violation, frame in self.searched(parts, None):
+            if violation.gist not in self._said:
+                self._notes.violation(violation, None, frame)
+
+    def searched(
+        self, parts: list[bytes], place: RunPlace | None, *, seen: set[bytes] | None = None, joined: bool = False
+    ) -> list[tuple[Violation, bytes]]:
+        """What the deep search finds. If it fails itself, that is on record, and nothing else is lost by it."""
+        if not parts:
+            return []
+        try:
+            return self._person.observer.search(parts, place, seen=seen, joined=joined)
+        except Exception as error:
+            came = f"{type(error).__name__} while searching what was received: {error}"
+            return [(Violation(HARNESS, "harness_error", expected="a working search", came=came), b"")]
 
     def _advance(self, run: LiveRun, event: Event, frame: bytes, size: int, arrival: Arrival) -> None:
         before_end = not run.check.ended
@@ -106,6 +176,8 @@ class Incoming:
         run.events += 1
         run.bytes_in += size
         run.accepted_ns = run.accepted_ns or arrival.arrived_ns
+        if event.kind is Kind.TOOL_COMPLETED and not run.tools_repeat_it:
+            run.tools_repeat_it = run.nonce in frame
         run.keep_frame("in", event.kind, arrived_ns=arrival.arrived_ns, received_ns=arrival.received_ns, body=frame)
         self._notes.event(event, run, step, size_bytes=size, arrival=arrival)
         if before_end and (event.kind is not Kind.CHUNK or run.check.counts.chunks == 1):
@@ -129,7 +201,7 @@ class Incoming:
         """The run that an id of the server's belongs to: the one whose request it answers, if there is exactly one."""
         if self._dialect.ids_from != "server" or not event.run_id:
             return None
-        known = event.run_id in self._exposures.server_ids
+        known = self._person.observer.knows(event.run_id)
         waiting = [
             run
             for run in self._person.runs.values()
@@ -143,16 +215,10 @@ class Incoming:
         return run
 
     def _connection_event(self, event: Event, frame: bytes, arrival: Arrival) -> None:
-        found = self._person.observer.inspect(frame, event, None) if event.kind is not Kind.WELCOME else []
-        if event.kind is Kind.WELCOME:
-            self._name_seen(event.user_id, full=self._dialect.welcome_names_user == "full")
-            self.set_ready(arrival.arrived_ns)
-        elif event.kind is Kind.ACK:
-            self._name_seen(event.user_id, full=True)
+        found = self._person.observer.inspect(frame, event, None, asked_for=self.asked_for)
+        if event.kind in (Kind.WELCOME, Kind.ACK) and not self._is_stray(event, frame):
             found = [v for v in found if v.site != "user_id"]  # who this socket is, is judged as identity
-            for name, flag in self.acks.items():
-                if name.encode() in frame:
-                    flag.set()
+            self._introduced(event, frame, arrival)
         elif event.kind is Kind.PONG:
             self._pong(arrival)
         elif event.kind is Kind.REJECTED:
@@ -162,12 +228,37 @@ class Incoming:
             self._refuse(event)
         elif event.kind is Kind.MALFORMED:
             self._malformed(event, frame, arrival)
+        if self.progress.identity != "mismatch" and not any(violation.is_confirmed_leak for violation in found):
+            self._put_aside(frame)
         for violation in found:
+            self._said.add(violation.gist)
             self._notes.violation(violation, None, frame, arrival)
+
+    def _is_stray(self, event: Event, frame: bytes) -> bool:
+        """Does an ack answer nothing, on a socket that was proved to be this person's? Then it tells nothing of it.
+
+        While somebody listens, a frame of ours may be what it answers: another's token, for one.
+        """
+        answers = bool(self.listeners) or any(name.encode() in frame for name in self.acks)
+        return event.kind is Kind.ACK and self.progress.identity == "full" and not answers
+
+    def _introduced(self, event: Event, frame: bytes, arrival: Arrival) -> None:
+        """The peer says whom it takes us for."""
+        if event.kind is Kind.WELCOME:
+            self.welcome_id = event.connection_id
+            if event.connection_id:
+                self._person.observer.own_id(event.connection_id)
+            self._name_seen(event.user_id, full=self._dialect.welcome_names_user == "full")
+            self.set_ready(arrival.arrived_ns)
+            return
+        self._name_seen(event.user_id, full=True)
+        for name, flag in self.acks.items():
+            if name.encode() in frame:
+                flag.set()
 
     def _name_seen(self, user_id: str, *, full: bool) -> None:
         """Compare the name that the peer uses with the token's subject."""
-        if not user_id:
+        if not user_id or user_id == self.other_name:
             return
         subject, shown = self._person.name, user_id.removesuffix("...")
         right = subject == shown or (not full and subject.startswith(shown) and bool(shown))
@@ -206,8 +297,16 @@ class Incoming:
             self.closing = Closing(1006, message.reason, closed_by or "transport", arrival.arrived_ns)
         else:
             self.closing = Closing(message.code, redact(message.reason), closed_by or "peer", arrival.arrived_ns)
+        if not isinstance(message, Lost) and message.reason:
+            self.look(message.reason.encode(), where="close reason", kind="close", at=arrival)
+        if isinstance(message, Close) and message.rest:
+            self.look(_uncut(message.rest), where="frames behind the close frame", kind="close", at=arrival)
+        if not isinstance(message, Broken) and message.unfinished:
+            self.look(_uncut(message.unfinished), where="message that never ended", kind="close", at=arrival)
         if isinstance(message, Broken):
-            self._notes.violation(delivery("malformed", expected="frames that follow RFC 6455", came=message.reason))
+            self.look(_uncut(message.data), where="frame that breaks the protocol", kind="malformed", at=arrival)
+            breach = delivery("malformed", expected="frames that follow RFC 6455", came=message.reason)
+            self._notes.violation(breach, None, message.data, arrival)
         for event in self._dialect.closed(self.closing.code or 1006) if isinstance(message, Close) else ():
             self._run_event(event, b"", 0, arrival)
         if self._dialect.socket_per == "run" and self.closing.by == "peer" and self._all_ended():
@@ -215,6 +314,7 @@ class Incoming:
         if self.closing.code == 1011:
             came = f"close 1011 {self.closing.reason}".strip()
             self._notes.violation(delivery("close_1011", expected="a connection that stays open", came=came))
+        self._unwatch(arrival.arrived_ns)
         self._wake_all()
         if closed_by != "us" and self.progress.ready_ns is not None:
             self._on_lost()
@@ -230,6 +330,18 @@ class Incoming:
         if self.progress.ready_ns is not None:
             self._on_lost()
 
+    def dropped(self) -> None:
+        """We have dropped the transport: nothing more will come."""
+        now_ns = clock.now_ns()
+        self.closing = Closing(None, "", "us", now_ns)
+        self._unwatch(now_ns)
+        self._wake_all()
+
+    def _unwatch(self, at_ns: int) -> None:
+        """Nobody watches for late events of these runs any more."""
+        for run in self._person.runs.values():
+            run.unwatched_ns = run.unwatched_ns or at_ns
+
     def _wake_all(self) -> None:
         """The connection is over: nothing that waits for it shall wait any longer."""
         self.ended.set()
@@ -241,3 +353,12 @@ class Incoming:
 
     def _all_ended(self) -> bool:
         return all(run.check.ended or run.outcome for run in self._person.runs.values())
+
+
+#: the last word of bytes, unless it is as long as a canary
+_LAST_WORD = re.compile(rb"(?<![A-Za-z0-9_.@+-])[A-Za-z0-9_.@+-]{1,%d}\Z" % (CANARY_LENGTH - 1))
+
+
+def _uncut(data: bytes) -> bytes:
+    """Bytes that end anywhere, without a word that may be cut short: of one's own name, it may be another's."""
+    return _LAST_WORD.sub(b"", data)

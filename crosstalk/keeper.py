@@ -18,7 +18,7 @@ from gevent.event import Event as Flag
 from locust.runners import LocalRunner, MasterRunner
 
 from crosstalk.accounts import PREFLIGHT_NUMBER
-from crosstalk.afterwards import forged_burst
+from crosstalk.afterwards import bad_tokens
 from crosstalk.checks.canary import new_load_test
 from crosstalk.collecting import collect_from_workers
 from crosstalk.config import (
@@ -119,7 +119,7 @@ class Keeper:
 
     def on_spawning_complete(self, **_: object) -> None:
         if self.generator is not None:
-            self.generator.warm_up = False
+            self.generator.ramp_over()
 
     def on_test_stopping(self, **_: object) -> None:
         if self.generator is not None:
@@ -134,7 +134,15 @@ class Keeper:
         self.finish("interrupted")
         if self._abort_code is not None:
             self.environment.process_exit_code = self._abort_code
+        elif self._was_cut_short():
+            print("crosstalk: ended before the first user was started: nothing was tested", file=sys.stderr, flush=True)
+            self.environment.process_exit_code = EXIT_UNKNOWN
         end_children(children_of(os.getpid()))
+
+    def _was_cut_short(self) -> bool:
+        """Locust's run time also passes while the target is started: a load test may be over before there is one."""
+        nothing_said = self.verdict is None and self.environment.process_exit_code is None
+        return nothing_said and bool(self.environment.parsed_options.headless)
 
     def on_quit(self, **_: object) -> None:
         """Locust has printed its tables: ours come last, where they are seen."""
@@ -180,6 +188,8 @@ class Keeper:
         check_target(settings, self.environment.host or settings.target, users)
         if settings.accounts and users > len(settings.accounts):
             raise ConfigError(f"{users} users, but only {len(settings.accounts)} accounts: each needs one of its own")
+        if settings.arrivals == "sessions" and not users:
+            raise ConfigError("--arrivals sessions: expected a number of users, --users N; a shape does not say it")
         rng = random.Random(random.SystemRandom().getrandbits(64))
         load_test_number = new_load_test(rng)
         folder = new_folder(settings.results, self.scenario, load_test_number)
@@ -187,7 +197,9 @@ class Keeper:
         host = self.environment.host or settings.target
         if not host:
             log = str(folder / "backend.log")
-            reference = ReferenceBackend(seed=settings.seed, faults=settings.faults, log=log)
+            reference = ReferenceBackend(
+                seed=settings.seed, faults=settings.faults, log=log, environment=settings.environment.name
+            )
         from crosstalk.checks.limits import parse_limits
 
         limits = parse_limits(settings.limits_text, source=settings.limits_source)
@@ -198,6 +210,7 @@ class Keeper:
             token_secret=reference.token_secret if reference else "",
             nonce_required=limits.nonce == "every_run",
             seed=settings.seed,
+            users=users,
         )
         try:
             self._start_load_test(settings, begin, users, reference, folder)
@@ -302,11 +315,19 @@ class Keeper:
             if load_test is None or self._finishing:
                 return
             load_test.look()
+            self._pass_on_ids(load_test)
             self._hold_ceiling(load_test)
             if interactive:
                 print(f"\r\x1b[2K{load_test.progress(self.runner.user_count)}", end="", flush=True)
             elif seconds == 3 or seconds % 10 == 0:
                 print(load_test.progress(self.runner.user_count), flush=True)
+
+    def _pass_on_ids(self, load_test: LoadTest) -> None:
+        """What the server told to one worker's users, the others must know to see it go astray."""
+        collector = load_test.collector
+        told, collector.told = collector.told, []
+        if told and not self.local and len(load_test.workers) > 1:
+            self.runner.send_message("crosstalk_ids", {"ids": told})
 
     def _hold_ceiling(self, load_test: LoadTest) -> None:
         """A shape or the web UI may ask for more users than were asked for at the start."""
@@ -338,7 +359,7 @@ class Keeper:
                 collect_from_workers(self.runner, load_test, self._worker_done, self.environment.stop_timeout)
             if self.generator is not None:
                 if load_test.readiness.ready and not load_test.target_ended:
-                    forged_burst(self.generator, self._preflight_number())
+                    load_test.bad_tokens = bad_tokens(self.generator, self._preflight_number()).told()
                 load_test.workers[self.generator.worker] = {**self.generator.finish(), "pid": os.getpid()}
             if load_test.reference is not None:
                 load_test.reference.stop()

@@ -13,6 +13,8 @@ from gevent.event import Event as Flag
 
 from crosstalk.checks.isolation import RunPlace
 from crosstalk.checks.run import RunCheck
+from crosstalk.checks.violation import Violation
+from crosstalk.connection import Arrival
 from crosstalk.record.batch import row
 from crosstalk.record.rows import Row
 from crosstalk.wire.event import Kind
@@ -21,6 +23,10 @@ from crosstalk.wire.redact import redact
 #: frames of a run that are kept as evidence, should it be needed
 FRAMES_MAX = 120
 BODY_MAX = 4096
+#: of a run, what is kept to be searched deeply at its end
+TRANSCRIPT_BYTES_MAX = 2 * 1024 * 1024
+#: stands between a prompt's text and its reference, where the prompt carries one
+ASKS_TO_REPEAT = "Please repeat this reference:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +36,9 @@ class Prompt:
     family: str
     text: str
     expects: tuple[str, ...] = ()
-    reference: str = "prompt"  # where the canary goes: "prompt", "context", or "both"
+    reference: str = "prompt"  # where the canary goes: "prompt" or "context"
+    profile: bool = False  # the person's display name, a canary, goes with it
+    probe: int = 0  # the channel that a run of it is a probe of; 0: an ordinary run
 
 
 @dataclass(slots=True)
@@ -38,8 +46,9 @@ class Thread:
     """A conversation: its id and the ordinals of its runs (contiguous, one thread at a time)."""
 
     thread_id: str
-    first_ordinal: int
+    first_ordinal: int  # of its own: no run has it
     turns: int = 0
+    said: set[bytes] = field(default_factory=set)  # canaries of its turns, and its own: they may come back in it
     socket_path: str = ""  # of a thread that has a socket of its own
 
 
@@ -52,6 +61,16 @@ class Frame:
     arrived_ns: int
     received_ns: int
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """A sighting that will be named when its run is over. `chunk`: the text of the chunk that showed it, if one did."""
+
+    violation: Violation
+    frame: bytes
+    arrival: Arrival
+    chunk: str
 
 
 @dataclass(slots=True)
@@ -67,6 +86,8 @@ class LiveRun:
     warm_up: bool
     planted: frozenset[bytes]
     nonce: bytes  # the canary whose return proves that this very run was run
+    waited: bool = False  # its time had passed before its user was free and connected
+    known: frozenset[bytes] = frozenset()  # own canaries that may be in its frames
     sent_ns: int = 0
     accepted_ns: int | None = None
     bytes_in: int = 0
@@ -74,18 +95,51 @@ class LiveRun:
     seen: set[bytes] = field(default_factory=set)
     violated: dict[str, int] = field(default_factory=dict)  # name → how often
     frames: list[Frame] = field(default_factory=list)
-    said: set[str] = field(default_factory=set)  # what violations of it were about
-    cancelled: bool = False  # its user asked for its end
+    said: set[tuple[str, bool]] = field(default_factory=set)  # what violations of it were about (`gist`)
+    cancelled_ns: int | None = None  # its user asked for its end then
+    transcript: list[bytes] = field(default_factory=list)  # what was received, until it is searched
+    transcript_bytes: int = 0
+    not_searched_bytes: int = 0  # of its transcript, because there was too much
+    texts: list[str] = field(default_factory=list)  # what its frames said, where they say it encoded
+    unwatched_ns: int | None = None  # its connection had ended by then: nothing late could be seen any more
+    tools_repeat_it: bool = False  # its nonce came back in a tool's result
+    withheld: list[Withheld] = field(default_factory=list)
+    dropped: bool = False  # its user cut the connection, or asked for what was missed: what comes later is not judged
     refusal: str = ""
     kept: bool = False  # its frames are in the record
     outcome: str = ""
     signature: str = ""
+    _place: RunPlace | None = None
     done: Flag = field(default_factory=Flag)  # ended, refused, or its connection lost
     moved: Flag = field(default_factory=Flag)  # set by each event
 
     @property
     def place(self) -> RunPlace:
-        return RunPlace(self.run_id, self.ordinal, self.thread.first_ordinal, self.check.ended)
+        place = self._place
+        if place is None or place.ended is not self.check.ended or place.run_id != self.run_id:
+            place = self._place = RunPlace(
+                self.run_id, self.ordinal, self.thread.first_ordinal, self.check.ended, self.prompt.probe, self.known
+            )
+        return place
+
+    def remember(self, frame: bytes, text: str = "") -> None:
+        """Keep what was received until the run is over and it is searched deeply.
+
+        :param text: what the frame says, where it says it encoded.
+        """
+        if text:
+            self.texts.append(text)
+        if self.transcript_bytes + len(frame) > TRANSCRIPT_BYTES_MAX:
+            self.not_searched_bytes += len(frame)
+        elif frame:
+            self.transcript.append(frame)
+            self.transcript_bytes += len(frame)
+
+    def take_transcript(self) -> tuple[list[bytes], list[bytes]]:
+        """All frames, and what was decoded of them, joined; forgotten here."""
+        frames, texts = self.transcript, self.texts
+        self.transcript, self.texts, self.transcript_bytes = [], [], 0
+        return frames, ["".join(texts).encode(errors="surrogatepass")] if texts else []
 
     def keep_frame(self, direction: str, kind: str, *, arrived_ns: int, received_ns: int, body: bytes) -> None:
         if len(self.frames) < FRAMES_MAX:
@@ -104,7 +158,7 @@ class LiveRun:
             "cut": ("cut", "stopped by the load test"),
             "end": ("ok", ""),
         }[ended_by]
-        if ended_by == "end" and self.cancelled and check.end_kind is Kind.ERROR:
+        if ended_by == "end" and self.cancelled_ns is not None and check.end_kind is Kind.ERROR:
             self.outcome, self.signature = "cut", "cancelled by its user"
         elif ended_by == "end" and check.end_kind is Kind.ERROR and Kind.ERROR not in check.expects:
             self.outcome, self.signature = "agent_error", f"end: agent error {check.end_code or 'without a code'}"
@@ -172,5 +226,7 @@ class LiveRun:
             canaries_planted=len(self.planted),
             canaries_back=len(self.planted & self.seen),
             nonce_back=self.nonce in self.seen,
+            waited=self.waited,
             warm_up=self.warm_up,
+            cancelled_ns=self.cancelled_ns,
         )

@@ -16,7 +16,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
@@ -30,7 +30,7 @@ from crosstalk import __version__
 from crosstalk.accounts import PREFLIGHT_NUMBER, LeaseBook
 from crosstalk.checks.canary import load_test_name
 from crosstalk.clock import clock
-from crosstalk.config import Settings
+from crosstalk.config import ConfigError, Settings
 from crosstalk.generator import Begin
 from crosstalk.target import Readiness, ReferenceBackend
 from crosstalk.wire.redact import redact
@@ -58,6 +58,7 @@ class LoadTest:
     folder: Path
     started_ns: int = field(default_factory=clock.now_ns)
     readiness: Readiness = field(default_factory=Readiness)
+    bad_tokens: dict[str, Any] = field(default_factory=dict)  # shown at the end, let in, left out
     workers: dict[str, dict[str, Any]] = field(default_factory=dict)
     nodes: set[str] = field(default_factory=set)  # Locust's ids of the workers that were told to begin
     problems: list[str] = field(default_factory=list)
@@ -72,11 +73,18 @@ class LoadTest:
     _armed: bool = False
 
     def __post_init__(self) -> None:
+        from crosstalk.checks.exercisable import exercisable
         from crosstalk.checks.limits import parse_limits
         from crosstalk.record.collector import Collector
 
         settings = self.settings
         self.limits = parse_limits(settings.limits_text, source=settings.limits_source)
+        if settings.required_channels is not None:
+            self.limits = replace(self.limits, required_channels=settings.required_channels)
+        else:
+            lacks = exercisable(settings.dialect)
+            wanted = tuple(channel for channel in self.limits.required_channels if not lacks[channel])
+            self.limits = replace(self.limits, required_channels=wanted)
         self.leases = LeaseBook(len(settings.accounts) or PREFLIGHT_NUMBER)
         self.previous = self._find_previous()
         self.collector = Collector(self.folder / "record", self._on_violation)
@@ -140,10 +148,11 @@ class LoadTest:
         from crosstalk.checks.judge_limits import plan_sentence
 
         run_s = 1.0 if self.reference is not None else self.settings.environment.agent_timeout_s / 2
+        interval_s = self.settings.turn_interval_s
         return plan_sentence(
             self.limits,
             users=self.users,
-            seconds_per_turn=run_s + self.settings.think_time_s,
+            seconds_per_turn=max(run_s, interval_s) if interval_s else run_s + self.settings.think_time_s,
             run_time_s=self.run_time_s,
         )
 
@@ -203,7 +212,14 @@ class LoadTest:
             shutil.rmtree(old, ignore_errors=True)
 
     def _run(self) -> dict[str, Any]:
+        from crosstalk.checks.judge_arrivals import arrivals_of
+
         settings, readiness = self.settings, self.readiness
+        asked = {
+            "arrivals": settings.arrivals,
+            "turn_interval_s": settings.turn_interval_s,
+            "session_rate": settings.session_rate,
+        }
         return {
             "load_test": {
                 "id": self.folder.name,
@@ -211,7 +227,7 @@ class LoadTest:
                 "environment": settings.environment.name,
                 "dialect": settings.dialect_name,
                 "auth": settings.transport,
-                "arrivals": "think",
+                **asked,
                 "think_time_s": settings.think_time_s,
                 "started_ns": self.started_ns,
                 "ended_ns": clock.now_ns(),
@@ -233,8 +249,10 @@ class LoadTest:
                 "ready": readiness.ready,
                 "reason": readiness.reason,
                 "preflight": readiness.lines,
+                "bad_tokens": self.bad_tokens,
             },
             "limits": self.limits.as_dict(),
+            "prompts": settings.prompts.said(),
             "expectations": {
                 "prompts": settings.prompts.expectations(),
                 "timeouts": {
@@ -243,6 +261,7 @@ class LoadTest:
                 },
             },
             "workers": self.workers,
+            "arrivals": arrivals_of(asked, self.workers, self.collector.tally.runs.waited_share()),
             "problems": self.problems,
             "previous": self.previous,
             "provenance": self._provenance(),
@@ -267,7 +286,13 @@ class LoadTest:
         }
 
     def _find_previous(self) -> dict[str, Any] | None:
-        """The last results of the same scenario, environment and target, or the baseline that was named."""
+        """The last results of the same scenario, environment, target and arrivals, or the baseline that was named.
+
+        Where there are only some of other arrivals, the name and the arrivals of the last: they are not compared.
+
+        :raises ConfigError: the baseline is of other arrivals.
+        """
+        from crosstalk.checks.judge_arrivals import THINK, incomparable
         from crosstalk.checks.since import expectations_of, outcomes_of
 
         if self.settings.baseline:
@@ -275,6 +300,7 @@ class LoadTest:
         else:
             folders = list(reversed(_result_folders(self.settings.results)))
         here = "reference" if self.reference is not None else urlsplit(self.begin.target).netloc
+        others: dict[str, Any] | None = None
         mine = (self.scenario, self.settings.environment.name, here)
         for folder in folders:
             try:
@@ -286,15 +312,22 @@ class LoadTest:
                 if target.get("ready") is False and not self.settings.baseline:
                     continue  # nothing was judged there: it is no state to compare with
                 if self.settings.baseline or mine == (test["scenario"], test["environment"], key):
+                    arrivals = test.get("arrivals") or THINK
+                    if why := incomparable(arrivals, self.settings.arrivals):
+                        if self.settings.baseline:
+                            raise ConfigError(f"--baseline {self.settings.baseline}: {why}")
+                        others = others or {"id": test["id"], "arrivals": arrivals}
+                        continue
                     return {
                         "id": test["id"],
+                        "arrivals": arrivals,
                         "outcomes": outcomes_of(verdict),
                         "expectations": expectations_of(run),
                     }
             except (OSError, KeyError, TypeError, ValueError):
                 if self.settings.baseline:
                     self.problems.append(f"--baseline {self.settings.baseline}: no finished results there")
-        return None
+        return others
 
 
 def new_folder(results: Path, scenario: str, load_test: int) -> Path:

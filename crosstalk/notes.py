@@ -59,7 +59,7 @@ class Notes:
         self._counters = counters
         self._account = account
         self._connection = connection
-        self._trace_id = trace_id
+        self.trace_id = trace_id
         self._purpose = purpose
         self._alike: dict[Violation, int] = {}
         self._violations = 0
@@ -103,9 +103,9 @@ class Notes:
         """Write a violation down; the first hundred alike with their frame, the others as a count at the end."""
         if run is not None:
             run.violated[violation.name] = run.violated.get(violation.name, 0) + 1
-            run.said.add(violation.came)
+            run.said.add(violation.gist)
         # everything that tells kinds of violations apart, without what is of one occurrence only
-        like = replace(violation, expected="", came="", owner_run="")
+        like = replace(violation, expected="", came="", owner_run="", planted_ns=None)
         self._alike[like] = count = self._alike.get(like, 0) + 1
         if count > ALIKE_MAX:
             return
@@ -140,7 +140,7 @@ class Notes:
         if self._written:
             return
         self._written = True
-        self._counted()
+        self.counted()
         times, pongs = connection.times, progress.pongs_ns
         self._record(
             "connections",
@@ -151,7 +151,7 @@ class Notes:
                 url=self._terms.socket_url.partition("?")[0],
                 peer=connection.peer,
                 transport=self._terms.transport,
-                trace_id=self._trace_id,
+                trace_id=self.trace_id,
                 begun_ns=times.begun_ns,
                 connected_ns=times.connected_ns,
                 upgraded_ns=times.upgraded_ns,
@@ -176,7 +176,7 @@ class Notes:
             ),
         )
 
-    def _counted(self) -> None:
+    def counted(self) -> None:
         """Violations beyond the first hundred alike: one row with their number."""
         for like, count in self._alike.items():
             if count <= ALIKE_MAX:
@@ -206,9 +206,9 @@ class Notes:
             expected=redact(v.expected),
             came=redact(v.came),
             frame=self._body(frame),
-            planted_ns=None,
+            planted_ns=v.planted_ns,
             surfaced_ns=at_ns,
-            trace_id=run.trace_id if run else self._trace_id,
+            trace_id=run.trace_id if run else self.trace_id,
             count=count,
         )
 

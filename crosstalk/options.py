@@ -15,6 +15,7 @@ DIALECTS = {
     "per_run": "crosstalk.wire.per_run:PerRun",
 }
 TRANSPORTS = ("header", "subprotocol", "query", "message")
+ARRIVALS = ("think", "constant", "poisson", "sessions")
 
 
 def add_options(parser: Any) -> None:
@@ -42,20 +43,21 @@ def add_options(parser: Any) -> None:
         env_var="LOCUST_ACCOUNTS",
         help="accounts to use (CSV or JSON: user_id with token, or email with password); empty: accounts are minted",
     )
-    add(
-        "--think-time",
-        type=_seconds,
-        default=1.0,
-        metavar="S",
-        env_var="LOCUST_THINK_TIME",
-        help="mean pause of a user between two turns, in seconds",
-    )
+    _add_arrivals(add)
     add(
         "--limits",
         default="",
         metavar="FILE",
         env_var="LOCUST_LIMITS",
         help="limits to judge by; empty: scenarios/limits/<environment>.toml",
+    )
+    add(
+        "--required-channels",
+        default="",
+        metavar="LIST",
+        env_var="LOCUST_REQUIRED_CHANNELS",
+        help="channels of isolation that must be exercised: all that the dialect can, or numbers with commas; empty: "
+        "those that the limits name",
     )
     add(
         "--prompts",
@@ -110,6 +112,12 @@ def add_options(parser: Any) -> None:
         action="store_true",
         env_var="LOCUST_FAIL_FAST",
         help="stop at the first violation or failed run; the report is complete all the same",
+    )
+    add(
+        "--no-cleanup",
+        action="store_true",
+        env_var="LOCUST_NO_CLEANUP",
+        help="leave the threads that users made on the target; else each is deleted when its user has done with it",
     )
     add(
         "--until-judged",
@@ -187,6 +195,42 @@ def add_options(parser: Any) -> None:
     )
 
 
+def _add_arrivals(add: Callable[..., Any]) -> None:
+    """What starts a turn."""
+    add(
+        "--arrivals",
+        default="think",
+        choices=ARRIVALS,
+        env_var="LOCUST_ARRIVALS",
+        help="what starts a turn: a pause after the last one (think), each user's schedule (constant, poisson), or "
+        "people who come, converse and leave (sessions)",
+    )
+    add(
+        "--turn-interval",
+        type=_seconds,
+        default=0.0,
+        metavar="S",
+        env_var="LOCUST_TURN_INTERVAL",
+        help="constant and poisson: mean seconds between two intended starts of a user",
+    )
+    add(
+        "--session-rate",
+        type=_rate,
+        default=0.0,
+        metavar="N",
+        env_var="LOCUST_SESSION_RATE",
+        help="sessions: people who come per second, on average, to all processes together",
+    )
+    add(
+        "--think-time",
+        type=_seconds,
+        default=1.0,
+        metavar="S",
+        env_var="LOCUST_THINK_TIME",
+        help="mean pause of a user between two turns, in seconds (think and sessions)",
+    )
+
+
 def _add_way(add: Callable[..., Any]) -> None:
     """Where the target is and how one gets there: each goes before a key of environments.toml."""
     for name, metavar, says in (
@@ -229,6 +273,16 @@ def _seconds(text: str) -> float:
         value = -1.0
     if not 0 <= value < 1e7:
         raise ArgumentTypeError(f"expected seconds, 0 or more, got {text!r}")
+    return value
+
+
+def _rate(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1e6:
+        raise ArgumentTypeError(f"expected a number per second, 0 or more, got {text!r}")
     return value
 
 

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from crosstalk.checks.canary import Keyring, Site
 from crosstalk.checks.isolation import Observer, run_id, thread_id
 from crosstalk.checks.run import RunCheck
-from crosstalk.live_run import LiveRun, Prompt, Thread
+from crosstalk.live_run import ASKS_TO_REPEAT, LiveRun, Prompt, Thread
 from crosstalk.wire.dialect import Dialect, Turn
+
+#: runs and threads back whose canaries are compared as bytes; older ones are decoded
+ORDINALS_AT_HAND = 64
 
 
 @dataclass(slots=True)
@@ -24,36 +27,55 @@ class Person:
     rng: random.Random
     ordinal: int = 0
     connections: int = 0
+    introduced: bool = False  # its display name, a canary, has been said
     runs: dict[str, LiveRun] = field(default_factory=dict)
 
     def new_thread(self, *, ids_from: str = "client") -> Thread:
         """A thread that the target does not know yet; without an id where the server will choose it."""
-        ordinal = self.ordinal + 1
-        self.observer.forget_before(ordinal)
+        self.ordinal += 1
+        ordinal = self.ordinal
+        self.observer.thread_begun(ordinal)
+        self.observer.forget_before(ordinal - ORDINALS_AT_HAND)
         if ids_from != "client":
             return Thread("", ordinal)
-        self.observer.plant(ordinal=ordinal, site=Site.THREAD)
-        return Thread(thread_id(self.keyring, owner=self.number, ordinal=ordinal), ordinal)
+        thread = Thread(thread_id(self.keyring, owner=self.number, ordinal=ordinal), ordinal)
+        thread.said.add(self.observer.plant(ordinal=ordinal, site=Site.THREAD).encode())
+        return thread
 
     def prepare(
-        self, prompt: Prompt, thread: Thread, dialect: Dialect, *, intended_ns: int | None, warm_up: bool
+        self,
+        prompt: Prompt,
+        thread: Thread,
+        dialect: Dialect,
+        *,
+        intended_ns: int | None,
+        warm_up: bool,
+        waited: bool = False,
+        colliding: str = "",
     ) -> tuple[LiveRun, Turn]:
         """The next run of this thread, with its canaries planted, and what is to be said.
 
         Where the server chooses ids, the run has none yet: it is held under a name of its own until it is learned.
+
+        :param colliding: an id for the run and its message that others use too, on purpose; "": ids of its own.
         """
         self.ordinal += 1
         thread.turns += 1
         ordinal = self.ordinal
         nonce, text, context = self._plant(prompt, ordinal)
         by_client = dialect.ids_from == "client"
-        if by_client:
-            self.observer.plant(ordinal=ordinal, site=Site.RUN)
-        message_id = "msg-" + self.observer.plant(ordinal=ordinal, site=Site.MESSAGE)
+        own_id = colliding or run_id(self.keyring, owner=self.number, ordinal=ordinal)
+        thread.said.add(nonce.encode())
+        if by_client and not colliding:
+            thread.said.add(self.observer.plant(ordinal=ordinal, site=Site.RUN).encode())
+        self.introduced = self.introduced or prompt.profile
+        name = self.observer.plant(ordinal=1, site=Site.PROFILE) if self.introduced else ""
+        message = self.observer.plant(ordinal=ordinal, site=Site.MESSAGE)
+        thread.said.add(message.encode())
         self.observer.phantom(ordinal)
         trace_id = f"{self.rng.getrandbits(128):032x}"
         run = LiveRun(
-            run_id=run_id(self.keyring, owner=self.number, ordinal=ordinal) if by_client else f"?{self.name}-{ordinal}",
+            run_id=own_id if by_client else f"?{self.name}-{ordinal}",
             ordinal=ordinal,
             thread=thread,
             turn=thread.turns,
@@ -62,8 +84,10 @@ class Person:
             trace_id=trace_id,
             intended_ns=intended_ns or 0,
             warm_up=warm_up,
+            waited=waited,
             planted=frozenset({nonce.encode()}),
             nonce=nonce.encode(),
+            known=frozenset({*thread.said, name.encode()} - {b""}),
         )
         self.runs[run.run_id] = run
         turn = Turn(
@@ -71,8 +95,9 @@ class Person:
             user_id=self.name,
             thread_id=thread.thread_id,
             run_id=run.run_id if by_client else "",
-            message_id=message_id,
+            message_id=colliding or f"msg-{message}",
             context=context,
+            profile={"name": name} if prompt.profile else {},
             traceparent=f"00-{trace_id}-{self.rng.getrandbits(64):016x}-01",
         )
         return run, turn
@@ -82,7 +107,7 @@ class Person:
         self.runs.pop(run.run_id, None)
         run.run_id = wire_id
         self.runs[wire_id] = run
-        self.observer.own_id(wire_id)
+        self.observer.run_named(run.ordinal, wire_id)
 
     def _plant(self, prompt: Prompt, ordinal: int) -> tuple[str, str, dict[str, str]]:
         """The run's nonce, the text to say, and the private context beside it."""
@@ -91,4 +116,4 @@ class Person:
             return nonce, prompt.text, {"reference": nonce}
         # at the end of the text, so that prefix caches behave as in life
         nonce = self.observer.plant(ordinal=ordinal, site=Site.PROMPT)
-        return nonce, f"{prompt.text.rstrip()} Please repeat this reference: {nonce}", {}
+        return nonce, f"{prompt.text.rstrip()} {ASKS_TO_REPEAT} {nonce}", {}

@@ -13,7 +13,9 @@ from urllib.parse import urlsplit, urlunsplit
 import orjson
 from gevent.event import Event as Flag
 
-from crosstalk.checks.isolation import Exposures
+from crosstalk.accounts import expires_at_s
+from crosstalk.checks.accusation import settled
+from crosstalk.checks.exposure import Exposures
 from crosstalk.checks.violation import delivery
 from crosstalk.clock import clock
 from crosstalk.connection import ConnectFailed, Connection, Endpoint, Inbox, OpenTimes
@@ -56,7 +58,7 @@ class Session:
 
     def __init__(
         self, *, terms: Terms, person: Person, token: str, inbox: Inbox, sinks: Sinks, counters: Counters,
-        exposures: Exposures, purpose: str = "user",
+        exposures: Exposures, purpose: str = "user", wrong: str = "forged",
     ) -> None:  # fmt: skip
         self._terms = terms
         self._dialect = terms.dialect
@@ -66,6 +68,7 @@ class Session:
         self._counters = counters
         self._exposures = exposures
         self._purpose = purpose
+        self._wrong = wrong  # what is wrong with a bad token
         person.connections += 1
         self.name = f"{terms.worker}-{person.name}-c{person.connections}"
         self._trace_id = f"{person.rng.getrandbits(128):032x}"
@@ -104,13 +107,27 @@ class Session:
             url = urlunsplit(parts._replace(path=path))
             self._connection.endpoint = replace(self._connection.endpoint, url=url)
 
+    @property
+    def welcome_id(self) -> str:
+        """What the server calls this connection; "" when its welcome did not say."""
+        return self._incoming.welcome_id
+
+    @property
+    def events_in(self) -> int:
+        """How many events of runs have come in on this connection."""
+        return self._incoming.progress.events_in
+
     def open(self) -> None:
         """Connect, authenticate, wait until ready, and make sure that the peer means this person.
 
         :raises NotReady: with the stage that failed; the connection's row has been written.
         """
         try:
-            self._connection.open()
+            try:
+                self._connection.open()
+            finally:
+                if self._connection.handshake:
+                    self._incoming.look(self._connection.handshake, where="answer to the upgrade", kind="header")
         except ConnectFailed as failed:
             self._incoming.progress.stage, self._incoming.progress.error, self._incoming.progress.http_status = (
                 failed.stage,
@@ -131,12 +148,21 @@ class Session:
             self.ping()
         if self._purpose == "bad_token" and self.is_ready:
             came = "a connection that is ready"
-            self._notes.violation(delivery("forged_token_accepted", expected="a forged token is refused", came=came))
-        if self._dialect.ready_by == "upgrade" and self._incoming.closing.code in REFUSALS:
-            # the upgrade came before the authentication: this socket was never ready
+            expected = f"a token is refused that is: {self._wrong}"
+            self._notes.violation(delivery("forged_token_accepted", expected=expected, came=came))
+        if self._dialect.ready_by == "upgrade" and (why := self._was_never_ready()):
+            # the upgrade came before the authentication, or before the server looked whether it can serve anybody
             self._incoming.progress.ready_ns = None
-            code, reason = self._incoming.closing.code, self._incoming.closing.reason
-            self._fail("authenticate", f"close {code} {reason}".strip(), refused=True)
+            refused = self._incoming.closing.code in REFUSALS
+            self._fail("authenticate" if refused else "ready", why, refused=refused)
+
+    def _was_never_ready(self) -> str:
+        """Why a socket that the upgrade made ready was not; "" for one that is, or whose run is over already."""
+        closing = self._incoming.closing
+        at_once = self._incoming.ended.is_set() and closing.by != "us" and self._dialect.socket_per != "run"
+        if closing.code in REFUSALS or at_once:
+            return f"close {closing.code} {closing.reason}".strip()
+        return ""
 
     def ask(
         self,
@@ -145,26 +171,41 @@ class Session:
         *,
         intended_ns: int | None,
         warm_up: bool,
+        waited: bool = False,
         cancel_after_s: float | None = None,
+        colliding: str = "",
     ) -> LiveRun:
         """Say a prompt and see its run through. The run's row is written before this returns.
 
         :param intended_ns: when the arrival process wanted this turn; None: now.
+        :param waited: its time had passed before its user was free and connected.
         :param cancel_after_s: lose patience then, and cancel the run if it has not ended.
+        :param colliding: an id for the run that others use too, on purpose.
         """
-        run, turn = self._person.prepare(prompt, thread, self._dialect, intended_ns=intended_ns, warm_up=warm_up)
+        run, turn = self._person.prepare(
+            prompt, thread, self._dialect, intended_ns=intended_ns, warm_up=warm_up, waited=waited, colliding=colliding
+        )
         return self._see_through(
             run, lambda: self._say(run, self._dialect.prompt(turn) or "") or self._lose_patience(run, cancel_after_s)
         )
 
     def ask_alone(
-        self, prompt: Prompt, thread: Thread, call: Caller, *, intended_ns: int | None, warm_up: bool
+        self,
+        prompt: Prompt,
+        thread: Thread,
+        call: Caller,
+        *,
+        intended_ns: int | None,
+        warm_up: bool,
+        waited: bool = False,
     ) -> LiveRun:
         """A run with a socket of its own: make it over HTTP, open its socket, see it through, close.
 
         :param call: makes an HTTP call of the dialect's with this person's token.
         """
-        run, turn = self._person.prepare(prompt, thread, self._dialect, intended_ns=intended_ns, warm_up=warm_up)
+        run, turn = self._person.prepare(
+            prompt, thread, self._dialect, intended_ns=intended_ns, warm_up=warm_up, waited=waited
+        )
         try:
             self._see_through(run, lambda: self._start_alone(run, turn, call))
             if run.check.ended:
@@ -177,19 +218,20 @@ class Session:
 
     def _see_through(self, run: LiveRun, start: Callable[[], str]) -> LiveRun:
         """Start a run and wait for its end. `start` returns "", or how the run ended before it began."""
-        self._person.observer.run_started()
         self._counters.runs_started += 1
         ended_by = "cut"
         try:
             run.sent_ns = clock.now_ns()
+            known = "" if run.run_id.startswith("?") else run.run_id
+            self._person.observer.run_started(run.ordinal, run.thread.first_ordinal, run_id=known, at_ns=run.sent_ns)
             run.intended_ns = run.intended_ns or run.sent_ns
-            lag_ns = run.sent_ns - run.intended_ns
+            lag_ns = 0 if run.waited else run.sent_ns - run.intended_ns
             self._counters.schedule_lag_max_ns = max(lag_ns, self._counters.schedule_lag_max_ns)
             ended_by = start() or self._await_end(run)
         finally:
             # a user that is stopped in mid-run is killed in the wait above: the run is cut, and still recorded
             self._conclude(run, ended_by)
-            self._person.observer.run_over()
+            self._person.observer.run_over(run.ordinal)
         return run
 
     def _say(self, run: LiveRun, frame: str) -> str:
@@ -209,7 +251,8 @@ class Session:
         frame = self._dialect.cancel(run.run_id)
         if frame is None:
             return ""
-        run.cancelled = True
+        run.cancelled_ns = clock.now_ns()
+        self._person.observer.abandoned(run.ordinal, at_ns=clock.now_ns())
         return self._say(run, frame)
 
     def _start_alone(self, run: LiveRun, turn: Turn, call: Caller) -> str:
@@ -249,6 +292,62 @@ class Session:
             return False
         return bool(self._incoming.ponged.wait(PROBE_TIMEOUT_S)) and not self._incoming.ended.is_set()
 
+    def exchange(self, frame: str, *, asked_for: int = 0) -> list[tuple[Event, bytes]]:
+        """Send a frame and collect every event that comes before the answer to a ping sent right behind it.
+
+        A server that answers in order has then said all that it says at once. Empty when the socket has ended.
+
+        :param asked_for: the channel on which this asks for what is another's; what comes of that is named after it.
+        """
+        if not self.is_ready:
+            return []
+        heard: list[tuple[Event, bytes]] = []
+        self._incoming.listeners.append(heard)
+        self._incoming.asked_for = asked_for
+        try:
+            self._connection.send(frame)
+            self.ping()
+        except OSError:
+            pass  # its end is being delivered
+        finally:
+            self._incoming.asked_for = 0
+            self._incoming.listeners[:] = [one for one in self._incoming.listeners if one is not heard]
+        return heard
+
+    def listen(self) -> list[tuple[Event, bytes]]:
+        """Every event that comes from here on, until `hush`: the list grows."""
+        heard: list[tuple[Event, bytes]] = []
+        self._incoming.listeners.append(heard)
+        return heard
+
+    def hush(self) -> None:
+        """Nobody listens any more."""
+        self._incoming.listeners.clear()
+
+    def may_be(self, name: str) -> None:
+        """Another's token is about to be shown here: the socket may bear that name from now on."""
+        self._incoming.other_name = name
+        self._person.observer.sends(name)
+
+    def pause_reading(self) -> None:
+        """Leave what comes in the kernel's buffers. How long it lies there says nothing of the generator."""
+        self._connection.pause()
+
+    def resume_reading(self) -> None:
+        self._connection.resume()
+
+    def reset(self) -> None:
+        """Drop the transport without a word, as a phone in a tunnel does. Runs in progress are abandoned."""
+        self._incoming.closing.by = "us"
+        for run in self._person.runs.values():
+            if not run.outcome:
+                run.dropped = True
+                self._person.observer.abandoned(run.ordinal, at_ns=clock.now_ns())
+        self._connection.reset()
+        self._incoming.dropped()
+        self._incoming.search_besides()
+        self._write("ready" if self._incoming.progress.ready_ns else "cut")
+
     def keep(self, wanted_run: str, why: str) -> bool:
         """Put the frames of a run into the record, if they are still at hand."""
         run = self._person.runs.get(wanted_run)
@@ -262,6 +361,7 @@ class Session:
         if not self._incoming.ended.is_set():
             self._incoming.closing.by = self._incoming.closing.by or "us"
         self._connection.close()
+        self._incoming.search_besides()
         self._watch_over(final=True)
         self._write("ready" if self._incoming.progress.ready_ns else "cut")
 
@@ -329,6 +429,7 @@ class Session:
             )
 
     def _fail(self, stage: str, reason: str, *, refused: bool = False, wrong_identity: bool = False) -> None:
+        self._incoming.search_besides()
         self._incoming.progress.stage, self._incoming.progress.error = stage, reason
         if self._connection.is_open:
             self._incoming.closing.by = self._incoming.closing.by or "us"
@@ -344,7 +445,9 @@ class Session:
         """Wait for the run's end, and say what ended the wait."""
         if not run.done.wait(self._terms.agent_timeout_s):
             return "timeout" if self.ping() else "lost"
-        if self._incoming.broken:
+        if self._incoming.broken or (self._incoming.closing.by == "us" and not run.check.ended):
+            return "cut"
+        if self._lapsed() and not run.check.ended:
             return "cut"
         if run.refusal:
             return "refused"
@@ -356,8 +459,14 @@ class Session:
             run.moved.wait(left_ns / 1e9)
         return "end"
 
+    def _lapsed(self) -> bool:
+        """Has the peer ended a socket whose token had expired? It may: no run can be held against it then."""
+        if not self._incoming.ended.is_set() or self._incoming.closing.by != "peer":
+            return False
+        return expires_at_s(self._token) * 1e9 < clock.now_ns()
+
     def _conclude(self, run: LiveRun, ended_by: str) -> None:
-        self._read_whole_text(run)
+        self._search(run)
         if ended_by in ("end", "timeout"):
             for violation in run.check.conclude():
                 self._notes.violation(violation, run)
@@ -370,12 +479,12 @@ class Session:
         if "not_real" in run.violated:
             self._notes.violation(delivery("not_real", expected="proof that the run happened", came=run.signature), run)
         times = run.check.times
+        self._account_for(run)
         if run.check.end_kind is Kind.COMPLETED:
-            self._exposures.control(2, expected=len(run.planted), seen=len(run.planted & run.seen))
             self._slowest_ns = max(self._slowest_ns, (times.end_ns or 0) - run.sent_ns)
         if run.outcome not in ("ok", "cut"):
             self._notes.frames(run, "failure")
-        if run.ordinal % 25 == 1:
+        if run.ordinal % 25 == 2:
             self._notes.frames(run, "sample")
         self._sinks.record("runs", run.as_row(self._notes.who))
         end_ns = times.end_ns or clock.now_ns()
@@ -386,14 +495,57 @@ class Session:
         self._incoming.last_run = run
         self._watch_over()
 
-    def _read_whole_text(self, run: LiveRun) -> None:
-        """A canary may straddle chunks: the streamed text is looked at once more as a whole."""
-        text = "".join(run.check.text).encode()
-        if text:
-            event = Event(Kind.CHUNK, run_id=run.run_id, user_id=self._person.name)
-            for violation in self._person.observer.inspect(text, event, run.place, seen=run.seen, whole_text=True):
-                if violation.came not in run.said:
-                    self._notes.violation(violation, run, text)
+    def _search(self, run: LiveRun) -> None:
+        """Name what was withheld, then search what was received once more: decoded, and joined."""
+        answer = "".join(run.check.text) + run.check.final_text
+        nonce_back = run.nonce.decode() in answer.lower()
+        for kept in run.withheld:
+            violation = settled(
+                kept.violation, equal_prompt=run.prompt.reference == "context", nonce_back=nonce_back,
+                chunk=kept.chunk, streamed=run.check.text, final_text=run.check.final_text,
+            )  # fmt: skip
+            self._notes.violation(violation, run, kept.frame, kept.arrival)
+        run.withheld.clear()
+        frames, texts = run.take_transcript()
+        self._exposures.observe(22, own_live=self._person.observer.runs_live)
+        self._exposures.skip(22, run.not_searched_bytes)
+        place = replace(run.place, ended=False)  # what came after the end is not in here
+        for parts, joined in ((frames, False), (texts, True)):
+            for violation, frame in self._incoming.searched(parts, place, seen=run.seen, joined=joined):
+                if violation.gist not in run.said:
+                    self._notes.violation(violation, run, frame)
+
+    def _account_for(self, run: LiveRun) -> None:
+        """What this run was a chance to see, and whether what is its own came back."""
+        observer, exposures, counts = self._person.observer, self._exposures, run.check.counts
+        own_live = observer.runs_live
+        completed = run.check.end_kind is Kind.COMPLETED
+        back = int(run.nonce in run.seen)
+        channels = [2, 22]
+        if counts.chunks:
+            exposures.observe(5, own_live=own_live)
+            channels.append(5)
+        if counts.tools_ok:
+            channels.append(4)
+        if run.prompt.reference == "context":
+            exposures.observe(10, own_live=own_live)
+            channels.append(10)
+        if run.prompt.probe:
+            exposures.observe(run.prompt.probe, own_live=own_live)
+            channels.append(run.prompt.probe)
+        end_ns = run.check.times.end_ns or clock.now_ns()
+        if exposures.abandoned_by_others(observer.number, before_ns=run.sent_ns, after_ns=end_ns):
+            exposures.observe(18, own_live=own_live)
+            channels.append(18)
+        for channel in observer.beside(run.ordinal, run.thread.first_ordinal):
+            exposures.chance(channel)
+            channels.append(channel)
+        if completed:
+            for channel in channels:
+                seen = run.tools_repeat_it if channel == 4 else back
+                if channel == 22:
+                    seen = seen and observer.finds_in_disguise(run.ordinal)
+                exposures.control(channel, expected=1, seen=int(seen))
 
     def _watch_over(self, *, final: bool = False) -> None:
         """Let go of runs that were watched long enough after their end (channel 17)."""
@@ -403,12 +555,13 @@ class Session:
         held = len(runs)
         for name, run in list(runs.items()):
             end_ns = run.check.times.end_ns
-            if not run.outcome or (end_ns and now_ns - end_ns < window_ns):
+            watched = end_ns is not None and run.unwatched_ns is None
+            if not run.outcome or (end_ns and watched and now_ns - end_ns < window_ns):
                 continue
             if held <= RUNS_HELD and not final:
                 break
             held -= 1
-            if end_ns:
+            if end_ns and (run.unwatched_ns or now_ns) - end_ns >= window_ns:
                 self._exposures.observe(17, own_live=self._person.observer.runs_live)
                 self._exposures.control(17, expected=1, seen=1)
             del runs[name]

@@ -34,9 +34,10 @@ class ReferenceBackend:
     input closes, so that it cannot outlive the harness either.
     """
 
-    def __init__(self, *, seed: int, faults: str, log: str) -> None:
+    def __init__(self, *, seed: int, faults: str, log: str, environment: str) -> None:
         self.token_secret = secrets.token_hex(32)
         command = [sys.executable, "-m", "crosstalk.backend", "--port", "0", "--seed", str(seed), "--exit-with-stdin"]
+        command += ["--environment", environment]  # so that a token of another one is refused
         for fault in filter(None, faults.split(",")):
             command += ["--fault", fault]
         with open(log, "wb") as log_file:

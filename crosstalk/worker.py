@@ -43,6 +43,7 @@ class Worker:
         register("crosstalk_lease", self.on_lease)
         register("crosstalk_ack", self.on_ack)
         register("crosstalk_keep", self.on_keep)
+        register("crosstalk_ids", self.on_ids)
         register("crosstalk_finish", self.on_finish, concurrent=True)
         events.test_start.add_listener(self.on_test_start)
         events.test_stopping.add_listener(self.on_test_stopping)
@@ -93,9 +94,15 @@ class Worker:
         if self.generator is not None:
             self.generator.keep(msg.data["run"])
 
+    def on_ids(self, msg: Any, **_: object) -> None:
+        """Ids that the server told to users of any worker: seen here, they are somebody's."""
+        if self.generator is not None:
+            for wire_id, account in msg.data["ids"]:
+                self.generator.exposures.hear(wire_id, account)
+
     def on_spawning_complete(self, **_: object) -> None:
         if self.generator is not None:
-            self.generator.warm_up = False
+            self.generator.ramp_over()
 
     def on_test_stopping(self, **_: object) -> None:
         if self.generator is not None:

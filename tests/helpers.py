@@ -27,8 +27,11 @@ from cryptography.x509.oid import NameOID
 from websockets.frames import Frame
 from websockets.frames import Opcode as FrameOpcode
 
-from crosstalk.checks.canary import Keyring
-from crosstalk.checks.isolation import Exposures, Observer, Roster
+from crosstalk.checks.canary import Keyring, names_in
+from crosstalk.checks.deep import Deep
+from crosstalk.checks.exposure import Exposures
+from crosstalk.checks.isolation import Observer, Roster
+from crosstalk.checks.pieces import Pieces
 from crosstalk.checks.violation import Violation
 from crosstalk.options import add_options
 from crosstalk.wire.event import Event
@@ -76,20 +79,26 @@ def _number(name: str) -> int | None:
     return int(name[3:]) if name.startswith("k3f") and name[3:].isdecimal() else None
 
 
+ROSTER = Roster(user_name, _number, lambda text: [name.decode() for name in names_in(text, b"k3f")])
+
+
 @dataclass
 class House:
     """Observers that share a keyring, as the users of one worker do."""
 
     keyring: Keyring = field(default_factory=keyring)
     exposures: Exposures = field(default_factory=Exposures)
+    pieces: Pieces = field(default_factory=Pieces)
 
     def observer(self, number: int) -> Observer:
         return Observer(
             keyring=self.keyring,
-            roster=Roster(user_name, _number),
+            roster=ROSTER,
             number=number,
             subject=user_name(number),
             exposures=self.exposures,
+            deep=Deep(self.keyring, self.pieces, names_in=ROSTER.names_in),
+            pieces=self.pieces,
         )
 
 

@@ -99,6 +99,32 @@ def test_settings_are_what_options_and_files_say(project):
     assert found.accounts == ()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--arrivals", "constant"), "--arrivals constant: expected --turn-interval S seconds"),
+        (("--arrivals", "poisson", "--turn-interval", "0.0001"), "0.001 or more, got 0.0001"),
+        (("--arrivals", "sessions"), "--arrivals sessions: expected --session-rate N people per second"),
+        (("--turn-interval", "2"), "--turn-interval is for --arrivals constant and poisson, not think"),
+        (("--arrivals", "sessions", "--session-rate", "1", "--turn-interval", "2"), "not sessions: leave it out"),
+        (
+            ("--arrivals", "constant", "--turn-interval", "2", "--session-rate", "1"),
+            "--session-rate is for --arrivals sess",
+        ),
+    ],
+)
+def test_an_arrival_process_needs_its_own_rate_and_takes_no_others(project, arguments, said):
+    assert said in refused(settings, *arguments)
+
+
+def test_arrivals_are_think_unless_asked_for(project):
+    found = settings()
+    assert (found.arrivals, found.turn_interval_s, found.session_rate) == ("think", 0, 0)
+    found = settings("--arrivals", "poisson", "--turn-interval", "2.5")
+    assert (found.arrivals, found.turn_interval_s, found.session_rate) == ("poisson", 2.5, 0)
+    assert settings("--arrivals", "sessions", "--session-rate", "0.5").session_rate == 0.5
+
+
 def test_an_environment_of_ones_own_has_the_limits_of_staging(project):
     (project / "environments.toml").write_text(
         STAGING + "\n[mine]\nconnect_timeout_s=1\nagent_timeout_s=1\nreceive_timeout_s=2\n"

@@ -638,6 +638,7 @@ def test_a_reset_in_the_middle_of_a_frame_is_lost(inbox):
         assert whole.data == b"whole"
         assert isinstance(lost, Lost)
         assert "reset" in lost.reason.lower()
+        assert lost.unfinished == frame_bytes(TEXT, b"never whole")[:5]
     assert len(ear.heard) == 2
     assert not connection.is_open
 

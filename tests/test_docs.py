@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from crosstalk.checks import isolation, judge_isolation
+from crosstalk.checks.channels import CHANNELS
 from crosstalk.checks.judge import EXIT_FAIL, EXIT_LEAK, EXIT_NOT_READY, EXIT_PASS, EXIT_UNKNOWN
 from crosstalk.checks.limits import Generator, parse_limits
 from crosstalk.checks.metrics import METRICS
-from crosstalk.checks.tally_faults import CONFIRMED
+from crosstalk.checks.violation import CONFIRMED_SCOPES
 from crosstalk.options import add_options
 from crosstalk.record.rows import TABLES
 from tests.end_to_end.locust_process import Ended, environment
@@ -46,6 +46,13 @@ COMMANDS = {
     "python -m reports show results/latest": "tests/test_docs_commands.py::test_reports_of_a_record",
     "python -m reports evidence results/latest": "tests/test_docs_commands.py::test_reports_of_a_record",
     "python -m reports html results/latest": "tests/test_docs_commands.py::test_reports_of_a_record",
+    "python -m reports reproduce gravest": (
+        "tests/end_to_end/test_reproduce.py::test_a_recorded_leak_is_driven_again_and_its_script_tells_a_leaking_backend_from_a_clean_one"
+    ),
+    "python -m reports trace": "tests/reports/test_trace_page.py::test_a_trace_for_one_chosen_thing",
+    "make isolation": "tests/test_docs.py::test_long_make_targets_run_what_is_tested",
+    "make incidents": "tests/test_docs.py::test_long_make_targets_run_what_is_tested",
+    "make detection-matrix": "tests/test_docs.py::test_long_make_targets_run_what_is_tested",
     "python -m crosstalk.backend --list-faults": "tests/test_docs.py::test_the_backend_lists_the_faults_of_the_tables",
     "locust --config scenarios/smoke.conf --faults": "tests/test_docs_commands.py::test_faults_on_the_command_line",
     "locust --config scenarios/smoke.conf --host ws://127.0.0.1:9000 --dialect plain.py:Plain": (
@@ -171,7 +178,8 @@ def test_the_map_names_every_file_and_nothing_else() -> None:
     rooms = ("crosstalk", "reports", "users", "scenarios", "tests", "bench", "examples", "docs")
     kinds = {".py", ".toml", ".conf", ".css", ".js", ".html", ".md", ".png"}
     there = {file.relative_to(ROOT).as_posix() for room in rooms for file in (ROOT / room).rglob("*.*")
-             if file.suffix in kinds and not (file.name == "__init__.py" and not file.read_text().strip())}  # fmt: skip
+             if file.suffix in kinds and "results" not in file.parts
+             and not (file.name == "__init__.py" and not file.read_text().strip())}  # fmt: skip
     missing = sorted(there - named.keys())
     gone = sorted(name for name in named if not (ROOT / name).exists())
     lines = "\n".join(f"{name.rpartition('/')[0]}/  - `{Path(name).name}` {first_words(name)}" for name in missing)
@@ -197,6 +205,17 @@ def test_make_leak_runs_the_leak_that_is_tested() -> None:
     wanted = " ".join(documented("locust --config scenarios/smoke.conf --faults leak_content --fail-fast")[3:])
     assert wanted in recipe
     assert "python -m reports evidence results/latest" in recipe
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_long_make_targets_run_what_is_tested() -> None:
+    """Their short forms are tests in tests/end_to_end: test_probes, test_incidents, test_detection_matrix."""
+    for target, command in {
+        "isolation": "locust --config scenarios/isolation.conf",
+        "incidents": "python -m examples.incidents",
+        "detection-matrix": "python -m bench.detection_matrix",
+    }.items():
+        assert command in call(["make", "-n", target]).stdout, target
 
 
 # --- tables ---------------------------------------------------------------------------------------------------------
@@ -264,17 +283,22 @@ def test_the_limits_example_is_a_limits_file() -> None:
     assert set(re.findall(r"(?m)^(\w+_max) = ", example)) <= {field.name for field in fields(Generator)}
 
 
+#: names of user classes in `users/`
+CAST = {name for file in (ROOT / "users").glob("*.py") for name in re.findall(r"(?m)^class (\w+)", file.read_text())}
+
+
 def test_channels_are_listed_and_none_is_claimed_that_is_not_checked() -> None:
     rows = {int(row[0]): row[1:] for row in table(ROOT / "docs/isolation.md", "#")}
-    assert {number: name for number, (name, _) in rows.items()} == judge_isolation.CHANNELS
-    assert {number for number, (_, now) in rows.items() if now.startswith("checked")} == isolation.CHANNELS.keys()
+    assert {number: name for number, (name, _, _) in rows.items()} == CHANNELS
+    assert all(now.startswith("checked") for _, now, _ in rows.values())
+    assert all(name in CAST for _, _, by in rows.values() for name in code(by) if name[:1].isupper())
     checks = README.read_text(encoding="utf-8").split("## What it checks")[1].split("## Test your own")[0]
-    assert set(map(int, re.findall(r"(?m)^- channel (\d+)", checks))) == isolation.CHANNELS.keys()
+    assert set(map(int, re.findall(r"(?m)^- channel (\d+)", checks))) <= CHANNELS.keys()
 
 
 def test_scopes_that_violate_are_those_of_the_verdict() -> None:
     rows = table(ROOT / "docs/isolation.md", "scope")
-    assert {code(row[0])[0] for row in rows if row[2] == "violated"} == set(CONFIRMED)
+    assert {code(row[0])[0] for row in rows if row[2] == "violated"} == set(CONFIRMED_SCOPES)
 
 
 def test_delivery_violations_are_named() -> None:
@@ -301,7 +325,7 @@ def test_the_backend_lists_the_faults_of_the_tables() -> None:
     ]
     rows = [
         *table(ROOT / "docs/faults.md", "fault"),
-        *table(ROOT / "docs/faults.md", "fault, not yet tried in a load test"),
+        *table(ROOT / "docs/faults.md", "fault, tried in the detection matrix"),
     ]
     described = [code(row[0])[0] for row in rows]
     assert listed and sorted(described) == sorted(listed), set(described) ^ set(listed)

@@ -62,6 +62,8 @@ def refused(call, *arguments, **more):
         ('token_algorithm = "RS256"', "token_key_file is the private key of RS256"),
         ('token_key_file = "key.pem"', "HS256 is signed with a secret"),
         ("token_life_s = 0", "expected 1 or more"),
+        ('token_checks = ["sub"]', "expected some of aud, iss, env, token_type"),
+        ('token_checks = "aud"', "expected a list of names"),
     ],
 )
 def test_a_key_that_cannot_be_used_says_what_was_expected(table, keys, said):

@@ -95,6 +95,19 @@ def test_a_body_that_is_no_json_is_none():
     assert (answer.status, answer.body, answer.error, answer.size_bytes) == (200, None, "", 6)
 
 
+def test_a_body_that_nobody_can_read_is_none_and_is_kept_as_it_came():
+    body = "[" * 60_000 + "]" * 60_000
+    with server(answering("200 OK", body=body)) as here:
+        answer = client(here.address).call("GET", "/")
+    assert (answer.status, answer.body, answer.error, answer.raw) == (200, None, "", body.encode())
+
+
+def test_the_words_behind_the_status_are_kept():
+    with server(answering("404 nothing of k3f00018")) as here:
+        answer = client(here.address).call("GET", "/")
+    assert (answer.status, answer.reason) == (404, "nothing of k3f00018")
+
+
 def test_a_redirect_is_not_followed():
     with server(answering("302 Found", "Location: /elsewhere"), ok) as here:
         answer = client(here.address).call("GET", "/")
@@ -141,8 +154,38 @@ def broken_off(peer: Peer):
 def test_whatever_the_target_does_nothing_is_raised(handler):
     with server(handler) as here:
         answer = client(here.address).call("GET", "/")
-    assert answer.status == 0
+    assert answer.status == (200 if handler is half_an_answer else 0)
     assert answer.error
+
+
+@pytest.mark.parametrize(
+    ("answer", "came"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", b"half"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nzz\r\n", b"half"),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nplain", b"plain"),
+    ],
+    ids=["shorter than said", "bad chunks", "gzip said, and plain"],
+)
+def test_what_came_is_there_to_be_looked_at_whatever_is_wrong_with_it(answer: bytes, came: bytes) -> None:
+    def handler(peer: Peer) -> None:
+        peer.read_head()
+        peer.send(answer)
+
+    with server(handler) as here:
+        assert client(here.address).call("GET", "/").raw == came
+
+
+def test_a_body_that_nests_too_deeply_is_no_object_and_no_crash() -> None:
+    deep = b"[" * 60_000
+
+    def handler(peer: Peer) -> None:
+        peer.read_head()
+        peer.send(b"HTTP/1.1 200 Oddly fine\r\nContent-Length: %d\r\n\r\n" % len(deep) + deep)
+
+    with server(handler) as here:
+        answer = client(here.address).call("GET", "/")
+    assert (answer.body, answer.raw, answer.error, answer.reason) == (None, deep, "", "Oddly fine")
 
 
 # --- what is not remembered -----------------------------------------------------------------------------------------

@@ -139,7 +139,8 @@ def test_doors_do_not_know_what_stands_above_them():
 def test_judge_and_judged_share_nothing():
     backend = "crosstalk.backend"
     assert offences((backend,), lambda _, i: within(i, "crosstalk", *TOP_LEVEL) and not within(i, backend)) == []
-    others = tuple({name for name in sources() if not within(name, backend) and name})
+    # a benchmark that renders frames as the backend does judges nothing
+    others = tuple({name for name in sources() if not within(name, backend, "bench") and name})
     assert offences(others, lambda name, i: within(i, backend) and not within(name, backend)) == []
 
 

@@ -198,7 +198,7 @@ def test_runs_are_numbered_through_all_threads_and_turns_within_their_own():
         thread = someone.new_thread()
         runs += [said(someone, Prompt("a", "Hello."), thread)[0] for _ in range(turns)]
     assert [(run.ordinal, run.turn, run.thread.first_ordinal) for run in runs] == [
-        (1, 1, 1), (2, 2, 1), (3, 1, 3), (4, 2, 3), (5, 3, 3),
+        (2, 1, 1), (3, 2, 1), (5, 1, 4), (6, 2, 4), (7, 3, 4),
     ]  # fmt: skip
     assert (
         len({run.run_id for run in runs})
@@ -207,6 +207,19 @@ def test_runs_are_numbered_through_all_threads_and_turns_within_their_own():
         == 5
     )
     assert len({run.thread.thread_id for run in runs}) == 2
+
+
+def test_the_display_name_goes_along_where_the_family_says_so_and_may_come_back_from_then_on():
+    someone = person()
+    plain, frame = said(someone, Prompt("a", "Hello."), someone.new_thread())
+    assert "profile" not in frame["payload"]
+    greeted, frame = said(someone, Prompt("b", "Hello.", profile=True), someone.new_thread())
+    name = frame["payload"]["profile"]["name"]
+    label = someone.keyring.read(name)
+    assert label is not None and label.verified and label.site_name == "profile"
+    later, frame = said(someone, Prompt("a", "Hello."), someone.new_thread())
+    assert "profile" not in frame["payload"]
+    assert [name.encode() in run.known for run in (plain, greeted, later)] == [False, True, True]
 
 
 def test_the_reference_stands_at_the_end_of_the_text_and_nowhere_else():

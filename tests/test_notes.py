@@ -96,7 +96,7 @@ def test_a_violation_is_a_row_with_its_frame_and_is_noted_in_its_run():
     )  # fmt: skip
     assert (row["observer"], row["run"], row["trace_id"], row["surfaced_ns"]) == ("k3f00017", "run-1", "t1", 100)
     assert row["frame"] == '{"text": "theirs"}'
-    assert (run.violated, run.said) == ({"foreign_content": 1}, {"theirs"})
+    assert (run.violated, run.said) == ({"foreign_content": 1}, {("theirs", False)})
 
 
 def test_a_violation_without_a_run_has_the_connections_trace():

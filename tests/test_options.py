@@ -16,7 +16,7 @@ PROMISED = {
     "environment", "dialect", "auth", "accounts", "think_time", "limits", "prompts", "results", "keep_results",
     "keep_text", "baseline", "seed", "fail_fast", "until_judged", "max_runs", "max_connections", "header", "ca",
     "revision", "yes", "faults", "socket_url", "rest_url", "auth_url", "socket_path", "client_certificate",
-    "client_key", "proxy", "cookie", "insecure",
+    "client_key", "proxy", "cookie", "insecure", "arrivals", "turn_interval", "session_rate",
 }  # fmt: skip
 
 
@@ -69,6 +69,10 @@ def test_places_and_ways_come_from_the_environment_too():
         (("--think-time", "-1"), "expected seconds, 0 or more, got '-1'"),
         (("--think-time", "soon"), "expected seconds, 0 or more, got 'soon'"),
         (("--think-time", "nan"), "expected seconds, 0 or more, got 'nan'"),
+        (("--session-rate", "-1"), "expected a number per second, 0 or more, got '-1'"),
+        (("--session-rate", "nan"), "expected a number per second, 0 or more, got 'nan'"),
+        (("--turn-interval", "often"), "expected seconds, 0 or more, got 'often'"),
+        (("--arrivals", "by train"), "invalid choice"),
         (("--until-judged", "inf"), "expected seconds, 0 or more, got 'inf'"),
         (("--max-runs", "-3"), "expected a whole number, 0 or more, got '-3'"),
         (("--seed", "1.5"), "expected a whole number, 0 or more, got '1.5'"),

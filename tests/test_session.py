@@ -15,7 +15,7 @@ import gevent
 import pytest
 
 import crosstalk.session as session_module
-from crosstalk.checks.canary import Site
+from crosstalk.checks.canary import Keyring, Site
 from crosstalk.connection import Inbox
 from crosstalk.live_run import LiveRun, Prompt, Thread
 from crosstalk.person import Person
@@ -372,6 +372,21 @@ def test_a_socket_that_carries_somebody_else_voids_everything(desk, handler):
     assert row["identity_seen"] not in ("", user_name(ME))
     assert set(desk.names("identity")) == {"wrong_identity"}
     assert desk.names("isolation") == [], "who the socket is, is judged as identity"
+
+
+def test_anothers_ack_on_a_socket_that_is_proved_is_a_leak_and_no_doubt_of_whose_it_is(desk):
+    def stray(peer: Peer, message: dict[str, Any]) -> None:
+        peer.send_text(frame("ack", user_id=user_name(OTHER)))
+        say_all(peer, message)
+
+    run = talk(desk, stray)
+    [row] = desk.rows("violations")
+    assert (row["judgement"], row["name"], row["scope"], row["owner"]) == (
+        "isolation", "wrong_socket", "cross_user", user_name(OTHER),
+    )  # fmt: skip
+    assert run.outcome == "ok"
+    [connection] = desk.rows("connections")
+    assert (connection["identity"], connection["identity_seen"]) == ("full", user_name(ME))
 
 
 def test_a_welcome_alone_proves_a_name_in_part(desk, monkeypatch):
@@ -800,6 +815,24 @@ def test_a_foreign_canary_is_one_row_with_its_frame_and_the_runs_frames_as_evide
     assert {frame["direction"] for frame in desk.rows("frames")} == {"in", "out"}
 
 
+def test_a_doubt_that_was_told_at_once_does_not_silence_its_proof(desk):
+    def garbled() -> str:
+        canary = theirs(desk)
+        return canary[:23] + ("a" if canary[23] != "a" else "b") + canary[24:]
+
+    run = talk(desk, leaking(garbled))
+    found = [(row["scope"], row["owner"], row["decode"]) for row in desk.rows("violations")]
+    assert ("cross_user", user_name(OTHER), "garbled+partial") in found
+    assert len(found) == len(set(found)) == 2
+    assert run.outcome == "violated"
+
+
+def test_a_doubt_is_told_once(desk):
+    foreign = Keyring(b"another secret of 16 letters", 77).make(owner=OTHER, ordinal=3, site=Site.PROMPT)
+    talk(desk, leaking(lambda: foreign))
+    assert [row["scope"] for row in desk.rows("violations")] == ["unverified"]
+
+
 def test_a_canary_that_straddles_two_chunks_is_found_in_the_whole_text(desk):
     def split(peer: Peer, message: dict[str, Any]) -> None:
         text = f"Your reference is {reference_of(message)} {theirs(desk)}."
@@ -829,6 +862,33 @@ def test_an_event_of_another_user_is_seen_also_while_nobody_asks_anything(desk):
     [row] = desk.rows("violations")
     assert (row["name"], row["channel"], row["owner"], row["run"]) == ("wrong_socket", 1, user_name(OTHER), "")
     assert desk.counters.received == desk.counters.recorded == 8
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        lambda peer, body: peer.send(bytes([TEXT, len(body)]) + body + close_bytes(1001, "")),
+        lambda peer, body: peer.send(bytes([TEXT, len(body)]) + body),
+        lambda peer, body: peer.send(bytes([0x80 | TEXT, len(body) + 9]) + body),
+    ],
+    ids=["a fragment, then a close frame", "a fragment, then the end", "half a frame, then the end"],
+)
+def test_what_is_never_whole_is_looked_at_too(desk, last):
+    def cut(peer: Peer, message: dict[str, Any]) -> str:
+        say_all(peer, message)
+        last(peer, theirs(desk).encode())
+        return "stop"
+
+    with server(chat(cut)) as here:
+        session = desk.session(url(here))
+        session.open()
+        ask(desk, session)
+        ended(here)
+        wait_until(lambda: desk.rows("connections"))
+        session.close()
+    assert {(row["scope"], row["owner"], row["channel"]) for row in desk.rows("violations")} == {
+        ("cross_user", user_name(OTHER), 21)
+    }
 
 
 def test_text_that_shall_not_be_kept_is_in_no_row(desk):

@@ -26,15 +26,20 @@ class Regular(ChatUser):
         self._threads: list[Thread] = []
         self._turns_left = 0
 
+    @property
+    def conversation_is_over(self) -> bool:
+        return self._turns_left <= 0
+
     @task  # type: ignore[untyped-decorator]
     def turn(self) -> None:
         """One prompt and its run."""
         if not self._threads or self._turns_left <= 0:
-            self._delete_threads(keep=1)
             self._threads.append(self.person.new_thread(ids_from=self.generator.settings.dialect.ids_from))
             self._turns_left = self.person.rng.randint(self.turns_min, self.turns_max)
         self._turns_left -= 1
         self.say(self.generator.settings.prompts.choose(self.person.rng), self._threads[-1])
+        if self._turns_left <= 0:  # not when the next turn is due: it would have to wait
+            self._delete_threads(keep=1)
 
     def say(self, prompt: Prompt, thread: Thread) -> None:
         """What a turn is; a subclass may have another temper."""
@@ -47,6 +52,4 @@ class Regular(ChatUser):
 
     def _delete_threads(self, *, keep: int) -> None:
         while len(self._threads) > keep:
-            thread = self._threads.pop(0)
-            if thread.turns and thread.thread_id:
-                self.generator.delete_thread(self.person, thread.thread_id)
+            self.delete(self._threads.pop(0))

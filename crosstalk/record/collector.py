@@ -33,6 +33,7 @@ class Collector:
         self.violations = 0
         self.rows: Counter[str] = Counter()
         self.problems: list[str] = []
+        self.told: list[tuple[str, str]] = []  # ids that servers chose, and their accounts, since somebody took them
         self.inlet = Inlet()
         self._on_violation = on_violation
         self._writer = RecordWriter(folder)
@@ -62,6 +63,9 @@ class Collector:
         if table == "runs":
             at = COLUMNS["runs"].index("outcome")
             self.outcomes.update(str(row[at]) for row in rows)
+        elif table == "ids":
+            account, wire_id = COLUMNS["ids"].index("account"), COLUMNS["ids"].index("id")
+            self.told += [(str(row[wire_id]), str(row[account])) for row in rows]
         elif table == "violations":
             self.violations += len(rows)
             for row in rows:

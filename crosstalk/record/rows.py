@@ -10,7 +10,7 @@ A column whose type ends in "?" may be null: the thing did not happen (no first 
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 #: table → column → type ("int", "float", "str", "bool", each possibly with "?")
 TABLES: dict[str, dict[str, str]] = {
@@ -18,7 +18,7 @@ TABLES: dict[str, dict[str, str]] = {
     "connections": {
         "worker": "str",
         "connection": "str",  # unique in the load test: "<worker>-c<n>"
-        "purpose": "str",  # "user": a simulated person's; "bad_token": must be rejected
+        "purpose": "str",  # "user": a simulated person's; "bad_token": must be rejected; "probe": thrown away
         "account": "str",
         "user_class": "str",
         "url": "str",  # without query: a token may travel there
@@ -79,7 +79,9 @@ TABLES: dict[str, dict[str, str]] = {
         "canaries_planted": "int",
         "canaries_back": "int",  # distinct own canaries of this turn seen again
         "nonce_back": "bool",  # the run's own nonce came back: something was really run
+        "waited": "bool",  # its time had passed before its user was free and connected
         "warm_up": "bool",  # started before all users were there
+        "cancelled_ns": "int?",  # when its user asked for its end
     },
     # One row per decoded frame that concerns a run, in order of arrival.
     "events": {
@@ -154,7 +156,7 @@ TABLES: dict[str, dict[str, str]] = {
         "receive_lag_p99_ns": "int",
         "receive_lag_max_ns": "int",
         "reads": "int",  # reads since the last row (n of the lags)
-        "schedule_lag_max_ns": "int",  # sent - intended, worst since the last row
+        "schedule_lag_max_ns": "int",  # sent - intended of turns that did not wait, worst since the last row
         "events_received": "int",  # cumulative: counted where frames are split
         "events_checked": "int",  # cumulative: counted where the checks have spoken
         "events_recorded": "int",  # cumulative: rows handed to the batches
@@ -169,6 +171,13 @@ TABLES: dict[str, dict[str, str]] = {
         "controls_expected": "int",  # positive control: own canaries that should have come back
         "controls_seen": "int",
         "phantoms_live": "int",  # canaries made and never sent
+        "skipped_bytes": "int",  # received and not searched deeply, because there was too much of it
+    },
+    # Ids that the server chose and told to an account: whose they are, for workers that never saw them told.
+    "ids": {
+        "worker": "str",
+        "account": "str",
+        "id": "str",
     },
 }
 

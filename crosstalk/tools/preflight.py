@@ -117,7 +117,9 @@ def _generator(settings: Settings, folder: Path, milestones: list[tuple[str, flo
     reference = None
     if not settings.target:
         log = str(folder / "backend.log")
-        reference = ReferenceBackend(seed=settings.seed, faults=settings.faults, log=log)
+        reference = ReferenceBackend(
+            seed=settings.seed, faults=settings.faults, log=log, environment=settings.environment.name
+        )
     try:
         begin = Begin(
             load_test=new_load_test(random.Random(random.SystemRandom().getrandbits(64))),

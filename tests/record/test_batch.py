@@ -11,7 +11,7 @@ from crosstalk.record.batch import BATCH_BYTES, WINDOW, Inlet, Outbox, row
 from crosstalk.record.rows import COLUMNS, TABLES
 
 EXPOSURE = {"worker": "w1", "channel": 1, "opportunities": 2, "observations": 3, "controls_expected": 4,
-            "controls_seen": 4, "phantoms_live": 5}  # fmt: skip
+            "controls_seen": 4, "phantoms_live": 5, "skipped_bytes": 6}  # fmt: skip
 
 
 def exposure(n=0):

@@ -17,7 +17,7 @@ SETTINGS = settings(max_examples=10, deadline=None, suppress_health_check=[Healt
 
 
 def exposure(n):
-    return ("w1", 1, n, n, 0, 0, 0)
+    return ("w1", 1, n, n, 0, 0, 0, 0)
 
 
 def written(folder, **run):
