@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from crosstalk.checks.tally import Tally
-from reports import drawing, junit, page, sections_failures, sections_runs, summary, verdict
+from reports import drawing, junit, page, sections_failures, sections_runs, summary, trace, verdict
 from reports.drawing import Plot
 from reports.markup import Html
 from reports.material import Material, locate, open_record
@@ -30,6 +30,7 @@ def build(folder: Path, *, step_summary: Path | None = None) -> list[str]:
     _guarded("junit.xml", lambda: write(folder / "junit.xml", junit.junit(material)), problems)
     _guarded("summary.md", lambda: write(folder / "summary.md", summary.summary(material, problems)), problems)
     before = len(problems)
+    _guarded(trace.NAME, partial(_write_trace, folder, material), problems)
     _guarded("report.html", lambda: write(folder / "report.html", page.page(material, drawn, problems)), problems)
     for plot in plots:
         _guarded(f"plots/{plot.name}.png", partial(_write_png, folder, plot), problems)
@@ -81,6 +82,12 @@ def _write_png(folder: Path, plot: Plot) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_bytes(content)
     os.replace(temporary, path)
+
+
+def _write_trace(folder: Path, material: Material) -> None:
+    """Only where there is something to show: no page says that there is nothing."""
+    if trace.chosen(material):
+        write(folder / trace.NAME, trace.trace(material))
 
 
 def _append(path: Path, text: str) -> None:

@@ -21,7 +21,9 @@ ORDER = {"identity": 0, "isolation": 1, "delivery": 2, "harness": 3}
 SCOPE_ORDER = {"cross_user": 0, "cross_thread": 1, "cross_run": 2, "unverified": 3, "other_load_test": 4, "phantom": 5}
 
 _CANARY = re.compile(rf"(?i){PREFIX}[a-z2-7]{{{HEAD_LENGTH - len(PREFIX) + 3},{LENGTH - len(PREFIX)}}}")
-_LONG = re.compile(r"[A-Za-z0-9]{16,80}")
+#: letters and digits in a row that make an id or a reference, and no word
+LONG_MARK = 16
+_LONG = re.compile(rf"[A-Za-z0-9]{{{LONG_MARK},80}}")
 _OWNER = slice(10, 15)  # the letters of a canary that carry its owner
 
 
@@ -32,9 +34,16 @@ class Evidence:
     row: dict[str, Any]
     shown: str
     planted: str | None
+    planted_row: int | None  # in `frames`
     planted_at_ns: int | None
     theirs: tuple[str, ...]
     own: tuple[str, ...]
+
+    @property
+    def planted_canaries(self) -> tuple[str, ...]:
+        """The references in the frame that the owner sent, whole and in lower case."""
+        found = {mark.lower() for mark in _CANARY.findall(self.planted or "") if len(mark) == LENGTH}
+        return tuple(sorted(found))
 
 
 def ordered(violations: Columns) -> list[dict[str, Any]]:
@@ -89,6 +98,7 @@ def _evidence(row: dict[str, Any], frames: Columns) -> Evidence:
         row=row,
         shown=laid_out(row["frame"]),
         planted=None if planted is None else laid_out(planted),
+        planted_row=at,
         planted_at_ns=None if at is None else int(frames["arrived_ns"][at]),
         theirs=theirs,
         own=own,
@@ -122,6 +132,8 @@ def _marks(row: dict[str, Any], planted: str) -> tuple[tuple[str, ...], tuple[st
             theirs.add(reference)
     both = set(_LONG.findall(row["frame"])) & set(_LONG.findall(planted))
     theirs |= {token for token in both if token not in row["run"]}
+    if row["decode"] not in ("", "plain"):  # what the frame shows is not what was planted, letter by letter
+        theirs |= {mark for mark in _CANARY.findall(planted) if row["owner"] != row["observer"]}
     theirs -= own if row["owner"] != row["observer"] else set()
     return tuple(sorted(filter(None, theirs))), tuple(sorted(filter(None, own - theirs)))
 

@@ -38,7 +38,8 @@ def junit(material: Material) -> str:
     suites = {**_phases(verdict), "delivery": _delivery(verdict), "isolation": _isolation(verdict)}
     began = datetime.fromtimestamp(material.started_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     took_s = max(int(load_test.get("ended_ns") or 0) - material.started_ns, 0) / 1e9
-    root = ET.Element("testsuites", {"name": "crosstalk"})
+    arrivals = _plain(str(load_test.get("arrivals", "think")))
+    root = ET.Element("testsuites", {"name": f"crosstalk, arrivals {arrivals}"})
     prefix = f"crosstalk.{load_test.get('scenario', 'load_test')}"
     for name, cases in suites.items():
         explained = [_explained(case, material) for case in cases]

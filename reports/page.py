@@ -14,13 +14,14 @@ from reports import (
     sections_limits,
     sections_proof,
     sections_runs,
+    trace,
 )
 from reports.markup import Html, element, escape, join, paragraph, section
 from reports.material import Material
 from reports.words import judgement, word
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-#: what lies beside the page
+#: what lies beside the page, where there is something to trace `trace.html` too
 BESIDE = ("verdict.json", "summary.md", "junit.xml", "plots/", "record/")
 
 
@@ -40,7 +41,8 @@ def page(material: Material, drawn: dict[str, Html], problems: list[str]) -> str
         "\n",
     )
     parts = [_guarded(name, make, problems) for name, make in _sections(material, drawn)]
-    body = [Html(f'<div class="bar {material.state}"></div>'), element("main", *parts), _footer(material)]
+    footer = _guarded("footer", lambda: _footer(material), problems)
+    body = [Html(f'<div class="bar {material.state}"></div>'), element("main", *parts), footer]
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n{join(body, chr(10))}\n</body>\n</html>\n'
     )
@@ -89,7 +91,8 @@ def _guarded(name: str, make: Callable[[], Html], problems: list[str]) -> Html:
 
 
 def _footer(material: Material) -> Html:
-    links = join([element("a", name, href=name) for name in BESIDE], " · ")
+    beside = (trace.NAME, *BESIDE) if trace.chosen(material) else BESIDE
+    links = join([element("a", name, href=name) for name in beside], " · ")
     name = escape(material.folder.name)
     again = element("code", f"python -m reports html results/{name}")
     made = numbers.instant(material.load_test.get("ended_ns"))

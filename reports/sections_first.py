@@ -130,6 +130,9 @@ def _phase(phase: dict[str, Any], verdict: dict[str, Any]) -> Html:
 def since(material: Material) -> Html:
     said = material.verdict.get("since") or {}
     previous = said.get("previous")
+    if said.get("refused"):
+        lead = paragraph(f"Not compared with {said['refused']}.", class_="lead")
+        return section("since", "Since last time", lead)
     if not previous:
         return section(
             "since",

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from crosstalk.checks.words import percent
-from reports import evidence, numbers
+from reports import alike, evidence, leak_picture, numbers, trace, trace_choice
+from reports.alike import Alike
 from reports.evidence import Evidence
 from reports.markup import Html, definitions, details, element, join, paragraph, section, state, table
 from reports.material import Material
+from reports.trace_choice import violation_anchor
+from reports.trace_views import NOT_KEPT
 from reports.words import channel_claim
 
 #: shown in full; the others are in a table beneath
 SHOWN_IN_FULL = 12
 LISTED = 200
-NOT_KEPT = (
-    "The owner's frame is not in the record: frames are kept of runs with a violation or a failure, and of a sample. "
-    "The owner is named by the reference itself."
-)
+GROUPS_LISTED = 40
 
 
 def channels(material: Material) -> Html:
@@ -32,7 +32,38 @@ def channels(material: Material) -> Html:
         )
     heads = ("State", "Channel", "Opportunities", "Positive control", "Violations", "What may be claimed", "")
     rows = [_channel(one) for one in listed]
-    return section("isolation", title, table(heads, rows, right=(2, 3, 4)), *_notes(isolation), lead=_lead())
+    shown = table(heads, rows, right=(2, 3, 4))
+    return section("isolation", title, shown, *_notes(isolation), *_who_saw_whose(material), lead=_lead())
+
+
+def _who_saw_whose(material: Material) -> list[Html]:
+    """The picture of owners and observers, and its figures as a table; nothing where nothing crossed."""
+    connections = material.table("connections")
+    accounts = sorted(set(connections["account"][connections["purpose"] == "user"].tolist()))
+    made = leak_picture.crossing(evidence.ordered(material.table("violations")), accounts)
+    if not made.cells:
+        return []
+    links = trace.links(material)
+    often = sorted(made.cells, key=lambda cell: (-cell.times, cell.owner, cell.observer))
+    rows = [
+        (_span(made.bins[c.owner]), _span(made.bins[c.observer]), numbers.count(c.times), _link(c.example, links))
+        for c in often[:LISTED]
+    ]
+    figures = table(("Whose it is", "Who saw it", "Times", "The gravest"), rows, right=(2,), wide=False)
+    more = [paragraph(f"and {len(often) - LISTED} more pairs", class_="note")] if len(often) > LISTED else []
+    pairs = details("The pairs", figures, *more)
+    return [element("h3", "Who saw whose"), leak_picture.drawn(made, links), pairs]
+
+
+def _span(names: tuple[str, str]) -> str:
+    return names[0] if names[0] == names[1] else f"{names[0]} to {names[1]}"
+
+
+def _link(violation: str, links: dict[str, str]) -> Html:
+    """To its trace; how to make one where the page of traces has none of it."""
+    if violation in links:
+        return element("a", violation, href=links[violation])
+    return element("code", f"python -m reports trace {violation}")
 
 
 def _lead() -> str:
@@ -50,7 +81,7 @@ def _channel(one: dict[str, Any]) -> list[object]:
         numbers.count(one.get("opportunities")),
         numbers.share(one.get("positive_control")),
         numbers.count(one.get("violations")),
-        channel_claim(one),
+        join([numbers.thin(channel_claim(one)), element("small", one["reason"]) if one.get("reason") else ""]),
         "required" if one.get("required") else "shown",
     ]
 
@@ -68,44 +99,53 @@ def violations(material: Material) -> Html:
     rows = evidence.ordered(material.table("violations"))
     if not rows:
         return section("violations", title, paragraph("None was recorded.", class_="lead"))
-    shown = _spread_over_names(rows)
+    links = trace.links(material)
+    shown = trace_choice.spread(rows, SHOWN_IN_FULL)
     found = evidence.gather(shown, material.table("frames"))
-    blocks = [_violation(one, material, opened=i == 0) for i, one in enumerate(found)]
-    rest = [row for row in rows if row not in shown]
+    blocks = [_violation(one, material, links, opened=i == 0) for i, one in enumerate(found)]
+    in_full = {id(row) for row in shown}
+    rest = [row for row in rows if id(row) not in in_full]
     if rest:
-        blocks.append(details(f"{numbers.count(len(rest))} more", _rest(rest, material.started_ns)))
-    times = sum(int(row["count"]) for row in rows)
-    lead = (
-        f"{numbers.plural(len(rows), 'distinct violation')}, seen {numbers.plural(times, 'time')}. The gravest first."
-    )
-    return section("violations", title, *blocks, lead=lead)
+        blocks.append(details(f"{numbers.count(len(rest))} more", _rest(rest, links, material.started_ns)))
+    lead = f"{alike.told(rows, material.verdict)}. The gravest first; each opens in the trace, both sides on one clock."
+    groups = _alike(alike.groups(rows), links, material.started_ns)
+    return section("violations", title, groups, element("h3", "In full"), *blocks, lead=lead)
 
 
-def _spread_over_names(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The first of every kind, then more of the gravest, in the order of `rows`."""
-    firsts = {(row["judgement"], row["name"], row["channel"]): id(row) for row in reversed(rows)}
-    chosen = set(list(reversed(firsts.values()))[:SHOWN_IN_FULL])
-    for row in rows:
-        if len(chosen) >= SHOWN_IN_FULL:
-            break
-        chosen.add(id(row))
-    return [row for row in rows if id(row) in chosen]
+def _alike(groups: list[Alike], links: dict[str, str], started_ns: int) -> Html:
+    heads = ("What", "Channel", "Scope", "Surfaced in", "Read as", "Times", "Owners", "Observers", "First", "Trace")
+    rows = [
+        (
+            element("b", one.example["name"]),
+            one.example["channel"] or numbers.NONE,
+            one.example["scope"].replace("_", " ") or one.example["judgement"],
+            " ".join(filter(None, (one.example["event_kind"], one.example["field"]))) or numbers.NONE,
+            one.example["decode"] or numbers.NONE,
+            numbers.count(one.times),
+            numbers.count(one.owners) if one.owners else numbers.NONE,
+            numbers.count(one.observers),
+            numbers.seconds(one.first_ns - started_ns),
+            _link(one.example["violation"], links),
+        )
+        for one in groups[:GROUPS_LISTED]
+    ]
+    more = len(groups) - GROUPS_LISTED
+    note = [paragraph(f"and {numbers.plural(more, 'more kind')} in the record", class_="note")] if more > 0 else []
+    caption = f"{numbers.plural(len(groups), 'kind')}: alike in name, channel, scope, place and reading"
+    return join([table(heads, rows, right=(5, 6, 7, 8), caption=caption), *note])
 
 
-def _violation(one: Evidence, material: Material, *, opened: bool) -> Html:
+def _violation(one: Evidence, material: Material, links: dict[str, str], *, opened: bool) -> Html:
     row = one.row
     where = f" · channel {row['channel']}" if row["channel"] else ""
     whose = f" · {row['observer']} saw what belongs to {row['owner']}" if row["owner"] else f" · {row['observer']}"
     times = f" · {numbers.plural(row['count'], 'time')}" if row["count"] > 1 else ""
     title = join([element("b", row["name"]), element("span", f"{where}{whose}{times}")])
-    block = details(title, definitions(_facts(one, material.started_ns)), _frames(one), opened=opened)
+    to_trace = paragraph("Both sides on one clock: ", _link(row["violation"], links), class_="see")
+    block = details(title, to_trace, definitions(_facts(one, material.started_ns)), _frames(one), opened=opened)
     softer = row["judgement"] != "isolation" or row["scope"] in ("unverified", "other_load_test")
     style = "violation softer" if softer else "violation"
-    return Html(block.replace("<details", f'<details class="{style}" id="{_anchor(row)}"', 1))
-
-
-def _anchor(row: dict[str, Any]) -> str:
-    return "violation-" + "".join(c if c.isalnum() else "-" for c in str(row["violation"]))
+    return Html(block.replace("<details", f'<details class="{style}" id="{violation_anchor(row["violation"])}"', 1))
 
 
 def _facts(one: Evidence, started_ns: int) -> list[tuple[object, object]]:
@@ -131,8 +171,8 @@ def _facts(one: Evidence, started_ns: int) -> list[tuple[object, object]]:
         ),
         ("scope", row["scope"].replace("_", " ")),
         ("judged as", row["judgement"]),
-        ("trace", element("code", row["trace_id"]) if row["trace_id"] else ""),
-        ("number", element("code", row["violation"])),
+        ("trace id", element("code", row["trace_id"]) if row["trace_id"] else ""),
+        ("violation", element("code", row["violation"])),
     ]
     return [(name, value) for name, value in pairs if value]
 
@@ -162,8 +202,8 @@ def _frames(one: Evidence) -> Html:
     return join([legend, element("div", *pictures, class_="frames")])
 
 
-def _rest(rows: list[dict[str, Any]], started_ns: int) -> Html:
-    heads = ("Name", "Channel", "Observer", "Owner", "In", "At", "Times")
+def _rest(rows: list[dict[str, Any]], links: dict[str, str], started_ns: int) -> Html:
+    heads = ("Name", "Channel", "Observer", "Owner", "In", "At", "Times", "Trace")
     cells = [
         (
             row["name"],
@@ -173,6 +213,7 @@ def _rest(rows: list[dict[str, Any]], started_ns: int) -> Html:
             " ".join(filter(None, (row["event_kind"], row["field"]))),
             numbers.seconds(row["surfaced_ns"] - started_ns),
             numbers.count(row["count"]),
+            _link(row["violation"], links),
         )
         for row in rows[:LISTED]
     ]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from crosstalk.checks.columns import MISSING, present
+from crosstalk.checks.judge_arrivals import arrivals_text
 from reports import figures, numbers
 from reports.markup import Html, definitions, details, element, join, paragraph, section, state, table
 from reports.material import Material
@@ -97,6 +98,7 @@ def generator(material: Material, drawn: dict[str, Html]) -> Html:
     pairs: list[tuple[object, object]] = [
         ("judged", state(str(measurement.get("verdict", "unknown")))),
         ("clock", measurement.get("clock", numbers.NONE)),
+        ("arrivals", arrivals_text(measurement.get("arrivals") or {})),
         ("receive lag", _lags(measurement.get("receive_lag_ms"))),
         ("schedule lag", _lags(measurement.get("schedule_lag_ms"))),
         ("hub lag", _lags(measurement.get("hub_lag_ms"))),

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from crosstalk.checks.judge_arrivals import arrivals_text
 from reports import evidence, failures, numbers
 from reports.markup import printable
 from reports.material import Material
@@ -43,6 +44,7 @@ def summary(material: Material, problems: list[str]) -> str:
         f"# {SIGNS[material.state]} {word(verdict)} · {_text(load_test.get('scenario', 'load test'))}",
         f"**{_text(verdict.get('sentence', ''))}**",
         " · ".join(f"{name} {_told(judgement(verdict, name))}" for name in JUDGEMENTS),
+        f"Arrivals: {_text(arrivals_text((verdict.get('measurement') or {}).get('arrivals') or {}))}.",
         *_bullets("LOOSENED since last time", since_lines(verdict, "loosened")),
         _phases(verdict),
         _limits(verdict),
@@ -150,6 +152,8 @@ def _isolation(verdict: dict[str, Any]) -> str:
 
 def _since(verdict: dict[str, Any]) -> str:
     since = verdict.get("since") or {}
+    if since.get("refused"):
+        return f"Not compared with {_text(since['refused'])}."
     if not since.get("previous"):
         return "No earlier record to compare with."
     kinds = [f"{title} {', '.join(_text(x) for x in since_lines(verdict, key)) or 'none'}" for key, title in _SINCE]

@@ -6,6 +6,7 @@ import re
 import textwrap
 from typing import Any
 
+from crosstalk.checks.judge_arrivals import arrivals_text
 from reports import failures, numbers
 from reports.material import Material
 from reports.words import (
@@ -49,7 +50,7 @@ def closing(material: Material, *, colour: bool, shown_as: str) -> str:
     lines += _wrapped(str(verdict.get("sentence", "")), most=4)
     judged = [painted(judgement(verdict, name), f"{name} {_told(judgement(verdict, name))}") for name in JUDGEMENTS]
     lines += ["", "judged      " + "   ".join(judged), *_phases(verdict, painted)]
-    after = [*_broke(verdict), *_isolation(verdict), _accounts(material), *_since(verdict)]
+    after = [*_broke(verdict), *_isolation(verdict), *_arrivals(verdict), _accounts(material), *_since(verdict)]
     lines += [*_limits(verdict, painted, most=LINES - 2 - len(lines) - len(after)), *after]
     # the path comes last and whole: it is there to be copied
     shown = [*(_fitted(line) for line in lines[: LINES - 2]), "", f"report      {shown_as}/report.html"]
@@ -75,6 +76,7 @@ def _test_name(material: Material) -> str:
         load_test.get("scenario"),
         load_test.get("environment"),
         f"{numbers.count(load_test.get('users'), separator=',')} users",
+        f"arrivals {load_test.get('arrivals', 'think')}",
     ]
     return " · ".join(str(part) for part in said if part)
 
@@ -149,6 +151,12 @@ def _isolation(verdict: dict[str, Any]) -> list[str]:
     return [f"isolation   {said}"]
 
 
+def _arrivals(verdict: dict[str, Any]) -> list[str]:
+    """One line where there is a rate to keep."""
+    figures = (verdict.get("measurement") or {}).get("arrivals") or {}
+    return [f"arrivals    {arrivals_text(figures)}"] if figures.get("process", "think") != "think" else []
+
+
 def _accounts(material: Material) -> str:
     measured = material.verdict.get("measurement") or {}
     unaccounted = measured.get("unaccounted_events")
@@ -161,6 +169,8 @@ def _accounts(material: Material) -> str:
 
 def _since(verdict: dict[str, Any]) -> list[str]:
     since = verdict.get("since") or {}
+    if since.get("refused"):
+        return [f"since       not compared with {since['refused']}"]
     if not since.get("previous"):
         return []
     said = ", ".join(

@@ -1,8 +1,9 @@
-"""Make the README's pictures again: the first screen of `report.html` of a passing and of a leaking smoke.
+"""Make the pictures again: first screens of `report.html` of a passing and of a leaking smoke, and its `trace.html`.
 
     python docs/pictures/make.py results/PASSING results/LEAKING
 
-Needs Chromium (or Chrome) and Pillow, which comes with matplotlib. Writes `pass.png` and `leak.png` beside this file.
+Needs Chromium (or Chrome) and Pillow, which comes with matplotlib. Writes `pass.png`, `leak.png`
+and `trace.png` beside this file.
 """
 
 from __future__ import annotations
@@ -32,10 +33,13 @@ def main() -> int:
     if browser is None:
         print(f"expected one of {', '.join(BROWSERS)} on the path, found none; install Chromium", file=sys.stderr)
         return 2
-    for folder, name in ((folders.passing, "pass.png"), (folders.leaking, "leak.png")):
-        page = folder / "report.html"
+    for page, name in (
+        (folders.passing / "report.html", "pass.png"),
+        (folders.leaking / "report.html", "leak.png"),
+        (folders.leaking / "trace.html", "trace.png"),
+    ):
         if not page.is_file():
-            print(f"{folder}: expected report.html in it; name the results of a load test", file=sys.stderr)
+            print(f"{page}: no such file; name the results of a load test", file=sys.stderr)
             return 2
         take(browser, page.resolve(), HERE / name)
         print(f"{HERE / name}: {(HERE / name).stat().st_size // 1024} KiB")

@@ -248,7 +248,9 @@ def _run_row(making: Making, this: Turn, times: list[tuple[str, int]]) -> None:
         canaries_planted=2,
         canaries_back=0 if this.timeout else 2,
         nonce_back=not this.timeout,
+        waited=False,
         warm_up=this.sent < START_NS + making.users * 90 * MS,
+        cancelled_ns=None,
     )
 
 

@@ -92,7 +92,7 @@ def _run_without_events(making: Making, user: int, n: int, *, sent_ns: int, **ch
         "worker": worker, "run": f"run-broken-{user}-{n}", "connection": f"{worker}-c{user}", "account": account(user),
         "user_class": "Regular", "thread": f"thread-{user}", "turn": n + 1, "prompt": "plain",
         "trace_id": f"{user * 100 + n:032x}", "intended_ns": sent_ns, "sent_ns": sent_ns,
-        "nonce_back": False, "warm_up": False,
+        "nonce_back": False, "waited": False, "warm_up": False, "cancelled_ns": None,
         **dict.fromkeys(("accepted_ns", "first_event_ns", "first_chunk_ns", "end_ns", "stall_max_ns")),
         **dict.fromkeys(("events", "chunks", "tools_started", "tools_ok", "tools_failed", "handoffs"), 0),
         **dict.fromkeys(("text_bytes", "bytes_in", "canaries_planted", "canaries_back"), 0),
@@ -102,7 +102,7 @@ def _run_without_events(making: Making, user: int, n: int, *, sent_ns: int, **ch
 
 
 #: content channels with a positive control; the others control themselves
-CHANNELS = {1: False, 2: True, 3: False, 17: False, 20: True}
+CHANNELS = {1: True, 2: True, 3: False, 17: False, 20: True}
 
 
 def add_exposure(making: Making) -> None:
@@ -122,6 +122,7 @@ def add_exposure(making: Making) -> None:
                     controls_expected=runs // share if has_control else 0,
                     controls_seen=runs // share if has_control else 0,
                     phantoms_live=4,
+                    skipped_bytes=0,
                 )
 
 

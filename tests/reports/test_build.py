@@ -20,7 +20,7 @@ from reports.material import locate
 from tests.reports.records import make
 from tests.reports.rows import JWT
 
-WRITTEN = {"verdict.json", "junit.xml", "summary.md", "report.html", "record", "plots"}
+WRITTEN = {"verdict.json", "junit.xml", "summary.md", "report.html", "trace.html", "record", "plots"}
 ROOT = Path(reports.__file__).parent.parent
 SMALL: dict[str, Any] = {"users": 6, "runs_per_user": 3}
 

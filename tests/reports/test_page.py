@@ -86,8 +86,20 @@ def test_evidence_of_a_leak(sections: Sections) -> None:
     assert len(re.findall(r'<mark class="theirs">ctlk[a-z2-7]{32}</mark>', shown)) >= 6  # three leaks, both frames
 
 
+def test_who_saw_whose_is_drawn_where_something_crossed(sections: Sections) -> None:
+    said = sections(leak=True)["isolation"]
+    assert "k3f00004 saw what belongs to k3f00000: 3 times" in said
+    assert "Who saw whose" not in sections()["isolation"]
+
+
+def test_the_violations_are_counted_in_the_words_of_the_verdict(sections: Sections) -> None:
+    said = sections(leak=True, missing=True)["violations"]
+    assert "3 isolation violations, 1 delivery violation; 4 in all" in said
+    assert "2 kinds" in said
+
+
 def test_channels_say_what_may_be_claimed(sections: Sections) -> None:
-    assert re.search(r"0 in [\d\u202f]+; leak rate &lt; [\d.]+ % at 95 %", sections()["isolation"])
+    assert re.search(r"0 in [\d\u202f]+; leak rate &lt; [\d.]+\s% at 95\s%", sections()["isolation"])
     assert "not exercised" in sections(users=0)["isolation"]
     assert all("isolated" not in text for text in sections().values())
 
@@ -172,7 +184,7 @@ def test_the_page_is_well_formed(leaking: Path) -> None:
 def test_figures_follow_the_readers_colours(leaking: Path) -> None:
     """No colour of the palette is left as a number in the figures: the style sheet decides it."""
     drawn = re.findall(r"(?s)<svg.*?</svg>", (leaking / "report.html").read_text(encoding="utf-8"))
-    assert len(drawn) == 18  # five figures and four examples of failures, wide and slim
+    assert len(drawn) == 19  # five figures and four examples of failures, wide and slim; and who saw whose
     assert not re.search(r"#[0-9a-fA-F]{6}", "".join(drawn))
 
 
