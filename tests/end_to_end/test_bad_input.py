@@ -8,7 +8,10 @@ from tests.backend.client import SECRET, Backend, backend
 from tests.end_to_end.locust_process import ROOT, Ended, run
 from tests.end_to_end.web import free_port
 
-QUICK = ("--users", "4", "--spawn-rate", "4", "--run-time", "5s")
+USERS = ("--users", "4", "--spawn-rate", "4")
+QUICK = (*USERS, "--run-time", "5s")
+#: of what is refused before a user is started: it ends by itself, and its run time must not come first
+REFUSED = (*USERS, "--run-time", "60s")
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +35,16 @@ def test_unknown_scenario(tmp_path: Path) -> None:
 
 
 def test_unreachable_host(tmp_path: Path) -> None:
-    ended = run(tmp_path, *QUICK, "--host", f"http://127.0.0.1:{free_port()}", JWT_SECRET_KEY=SECRET)
+    ended = run(tmp_path, *REFUSED, "--host", f"http://127.0.0.1:{free_port()}", JWT_SECRET_KEY=SECRET)
     assert ended.exit_code == 5 == ended.verdict["exit_code"]
     assert "nobody answers" in said(ended)
     assert ended.verdict["verdict"] != "pass" and ended.run["target"]["ready"] is False
 
 
 def test_wrong_secret(target: Backend, tmp_path: Path) -> None:
-    ended = run(tmp_path, *QUICK, "--host", target.url, JWT_SECRET_KEY="another secret, which the target does not know")
+    ended = run(
+        tmp_path, *REFUSED, "--host", target.url, JWT_SECRET_KEY="another secret, which the target does not know"
+    )
     assert ended.exit_code == 5 == ended.verdict["exit_code"]
     assert "authenticate" in said(ended) and "secret" in said(ended)
 
@@ -53,7 +58,7 @@ def test_no_secret(target: Backend, tmp_path: Path) -> None:
 def test_refused_token_of_an_account(target: Backend, tmp_path: Path) -> None:
     accounts = tmp_path / "accounts.csv"
     accounts.write_text("user_id,token\n" + "".join(f"someone-{n},not.a.token\n" for n in range(4)))
-    ended = run(tmp_path, *QUICK, "--host", target.url, "--accounts", str(accounts))
+    ended = run(tmp_path, *REFUSED, "--host", target.url, "--accounts", str(accounts))
     assert ended.exit_code == 5
     assert "authenticate" in said(ended)
     assert "not.a.token" not in ended.output

@@ -27,10 +27,10 @@ DELIVERY = {
 LEAKS = {
     "leak_content": ("3-5", "foreign_content", 2, "cross_user"),
     "leak_run_id": ("6-8", "foreign_id", 3, "cross_user"),
-    "leak_cache": ("9-11", "foreign_content", 2, "cross_user"),
+    "leak_cache": ("9-11", "foreign_content", 10, "cross_user"),
     "leak_after_end": ("12-14", "foreign_content", 17, "cross_user"),
     "leak_handoff": ("15-18", "foreign_content", 20, "cross_user"),
-    "leak_cross_thread": ("19-21", "foreign_content", 2, "cross_thread"),
+    "leak_cross_thread": ("19-21", "foreign_content", 16, "cross_thread"),
 }
 #: what does not apply: frames of per_run name no run
 NOT_IN = {"per_run": {"leak_run_id"}}

@@ -6,6 +6,7 @@ longer than a second; and the target's death.
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import psutil
@@ -13,13 +14,15 @@ import pytest
 
 from crosstalk.afterwards import BURST
 from tests.end_to_end.locust_process import Ended, alive, descendants, end, read_until, start
-from tests.end_to_end.web import free_port, get, post, wait_until_open
+from tests.end_to_end.web import free_port, get, post, wait_until, wait_until_open
 
 USERS = 8
 COMMON = (
     *("--users", str(USERS), "--spawn-rate", "8", "--think-time", "0.2"),
     *("--limits", "tests/end_to_end/ending.toml", "--prompts", "tests/end_to_end/long.toml"),
 )
+#: bad tokens that the reference backend is shown: of nine kinds, one signed with a key in two spellings
+KINDS = 11
 FILES = {"verdict.json", "junit.xml", "summary.md", "report.html", "plots", "record"}
 
 
@@ -36,8 +39,8 @@ def assert_complete(ended: Ended, *, exit_code: int = 0) -> None:
     runs = ended.rows("runs")
     assert sum(verdict["delivery"]["runs"].values()) == 2 * len(runs)  # `started` is the sum of the outcomes
     assert len({row["run"] for row in runs}) == len(runs) >= USERS
-    # each user's, the two of the check before, and the forged ones of the check afterwards
-    assert len(ended.rows("connections")) == USERS + 2 + BURST
+    # each user's, the two of the check before, and those of the check afterwards: every kind of bad token, and a burst
+    assert len(ended.rows("connections")) == USERS + 2 + BURST + KINDS
     received = sum(worker["events_received"] for worker in ended.run["workers"].values())
     assert received == len(ended.rows("events"))
 
@@ -64,6 +67,27 @@ def test_headless(tmp_path: Path, way: str, shape: str) -> None:
     assert ended.run["load_test"]["ended_by"] == ("run time" if way == "run time" else "interrupted")
 
 
+@pytest.mark.parametrize("way", ["run time", "interrupt", "terminate"])
+def test_what_ends_before_it_began_is_not_passed(tmp_path: Path, way: str) -> None:
+    """Its target, stopped as it starts, never says that it is there: no user was started, and nothing is known."""
+    process = start(tmp_path, *COMMON, "--run-time", "1s" if way == "run time" else "60s")
+    while not (family := descendants(process.pid)) and process.poll() is None:
+        time.sleep(0.01)  # bounded: until the target is started, or Locust has ended
+    [target] = family
+    target.suspend()
+    if way != "run time":
+        os.kill(process.pid, signal.SIGINT if way == "interrupt" else signal.SIGTERM)
+    ended = end(process, tmp_path)
+    target.resume()
+    assert ended.exit_code == 4, ended.output
+    assert "nothing was tested" in ended.output
+    assert alive(family) == []
+
+
+def names_of(port: int) -> set[tuple[str, str]]:
+    return {(row["method"], row["name"]) for row in get(port, "/stats/requests")["stats"]}
+
+
 @pytest.mark.parametrize("shape", ["local", "two workers"])
 def test_web_ui(tmp_path: Path, shape: str) -> None:
     port = free_port()
@@ -74,8 +98,8 @@ def test_web_ui(tmp_path: Path, shape: str) -> None:
         heard += read_until(process, "2 workers connected")
     assert post(port, "/swarm", user_count=USERS, spawn_rate=8)["success"]
     heard += read_until(process, "runs ok")
-    names = {(row["method"], row["name"]) for row in get(port, "/stats/requests")["stats"]}
-    assert names >= {("EVENT", kind) for kind in ("started", "thinking", "first chunk", "completed")}
+    wanted = {("EVENT", kind) for kind in ("started", "thinking", "first chunk", "completed")}
+    wait_until(lambda: wanted <= names_of(port))  # workers tell Locust's master every few seconds
     family = descendants(process.pid)
     post(port, "/stop")
     heard += read_until(process, "report.html")

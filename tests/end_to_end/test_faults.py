@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.detection_matrix import catalogue_of
+from bench.detection_matrix_plan import plan
+from crosstalk.backend.faults import CATALOGUE
 from tests.end_to_end.locust_process import Ended, run
 from tests.end_to_end.test_dialects import DELIVERY as SHAPED
 from tests.end_to_end.test_dialects import LEAKS, accounts
@@ -97,12 +100,14 @@ def test_a_leak_gives_exit_code_3_and_both_frames(leaks: Ended) -> None:
     assert sent and sent[0]["account"] == row["owner"]
 
 
-def test_every_fault_of_the_catalogue_is_tried_here() -> None:
-    from crosstalk.backend.faults import CATALOGUE
-
+def test_every_fault_of_the_catalogue_is_tried_somewhere() -> None:
+    """Here, by probing users, as a failure of the field, or in the detection matrix (test_detection_matrix.py)."""
     elsewhere = {"leak_wrong_socket", "close_1011", "lost_before_ready", "demo_user"}
     elsewhere |= {case.name for case in FIELD} | set(SHAPED) | {"cache_down"}
-    assert {fault.name for fault in CATALOGUE} == {*DELIVERY, *LEAKS, *elsewhere}
+    planned = plan(catalogue_of("netra"), shape="netra", intensities=["always"])
+    matrix = {one.fault for test in planned for one in test.planted}
+    assert {fault.name for fault in CATALOGUE if fault.applies("netra")} <= matrix
+    assert {fault.name for fault in CATALOGUE} == {*DELIVERY, *LEAKS, *elsewhere, *matrix}
 
 
 def test_faults_of_the_connection(tmp_path: Path) -> None:

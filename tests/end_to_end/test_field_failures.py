@@ -67,7 +67,9 @@ CASES = (
     Case("a wrong socket path", "wrong_path", 5, "", "404"),
     Case("the server is still starting", "startup_slow", 5, "", "503"),
     Case("a canned answer: nothing was run", "canned_answer", 1, "end", "not real", "canned"),
-    Case("results of 0.00 s", "zero_time", 1, "", "work takes time", options=("--environment", "staging")),
+    Case(
+        "results of 0.00 s", "zero_time", 1, "", "work takes time", options=("--environment", "staging", "--users", "2")
+    ),
 )
 NAMES = [case.name for case in CASES]
 
@@ -80,7 +82,7 @@ def prompts_of(case: Case) -> tuple[str, ...]:
 
 def load_test(case: Case, results: Path) -> Ended:
     secret = {"JWT_SECRET_STAGING": "unused, as the backend is our own"} if "staging" in case.options else {}
-    longer = ("--run-time", "14s") if case.fault in ("silent_run", "stall_mid_stream") else ()
+    longer = ("--run-time", "14s") if case.fault in ("silent_run", "stall_mid_stream", "lost_before_ready") else ()
     options = (*QUICK, *prompts_of(case), *longer, *case.options, "--faults", case.fault)
     return run(results, *options, scenario=case.scenario, **secret)
 

@@ -270,3 +270,17 @@ def test_an_environment_bounds_the_runs(target: Backend, tmp_path: Path) -> None
     assert 4 <= len([row for row in ended.rows("runs") if row["outcome"] != "cut"]) < 20
     asked = run(tmp_path / "more", *options, "--max-runs", "5", scenario=None, JWT_SECRET_KEY=SECRET)
     assert asked.exit_code == 2 and "--max-runs 5: environment local bears 4" in asked.output
+
+
+# --- what is left behind --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("options", "left"), [((), False), (("--no-cleanup",), True)], ids=["cleaned", "left"])
+def test_threads_are_left_behind_only_where_that_is_wanted(
+    target: Backend, tmp_path: Path, options: tuple[str, ...], left: bool
+) -> None:
+    how = ("--users", "3", "--max-runs", "6", "--run-time", "20s", "--host", target.url, *options)
+    ended = run(tmp_path, *how, JWT_SECRET_KEY=SECRET)
+    accounts = {row["account"] for row in ended.rows("runs")}
+    threads = [target.http("GET", "/api/threads", user=account)[1]["threads"] for account in accounts]
+    assert accounts and any(threads) is left

@@ -7,6 +7,7 @@ import socket
 import time
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 
@@ -27,6 +28,14 @@ def wait_until_open(port: int, deadline_s: float = 20.0) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.05)  # bounded: between attempts to connect
+
+
+def wait_until(true: Callable[[], bool], deadline_s: float = 30.0) -> None:
+    """Until it is so. :raises AssertionError: it never was."""
+    deadline = time.monotonic() + deadline_s
+    while not true():
+        assert time.monotonic() < deadline, "it never came to be so"
+        time.sleep(0.1)  # bounded: between two looks
 
 
 def get(port: int, path: str) -> Any:
