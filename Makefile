@@ -5,13 +5,16 @@ BIN := $(VENV)/bin
 SMOKE := $(BIN)/locust --config scenarios/smoke.conf
 ARGS ?=
 
-.PHONY: help smoke leak ui preflight test test-long lint format clean
+.PHONY: help smoke leak isolation ui preflight incidents detection-matrix test test-long lint format clean
 
 help:
 	@echo "make smoke   20 users for 40 s on the reference backend: verdict and report"
 	@echo "make leak    the same on a backend that leaks: red, with its evidence"
+	@echo "make isolation   50 people press on every place where one's data could reach another"
 	@echo "make ui      explore in the Locust web UI on http://127.0.0.1:8089"
 	@echo "make preflight   is the target ready? what is wrong, where, and what to do"
+	@echo "make detection-matrix   every fault of the reference backend: what it is caught as, and how soon"
+	@echo "make incidents   real leaks of real libraries: found on the release that has them, not on the fixed one"
 	@echo "make test    all tests          make lint    style and types          make test-long   those that take minutes"
 	@echo "ARGS=… adds Locust options: make smoke ARGS='--users 50 --host wss://…'"
 
@@ -23,11 +26,22 @@ leak: $(VENV)/ready
 	@$(SMOKE) --faults leak_content --fail-fast $(ARGS); code=$$?; \
 	$(BIN)/python -m reports evidence results/latest; exit $$code
 
+isolation: $(VENV)/ready
+	@$(BIN)/locust --config scenarios/isolation.conf $(ARGS)
+
 ui: $(VENV)/ready
 	@$(BIN)/locust $(ARGS)
 
 preflight: $(VENV)/ready
 	@$(BIN)/python -m crosstalk.tools.preflight --config scenarios/smoke.conf $(ARGS)
+
+# Installs the releases into environments of their own; ARGS='--times 10' repeats each load test.
+incidents: $(VENV)/ready
+	@$(BIN)/python -m examples.incidents $(ARGS)
+
+# Some minutes; bench/results gets the table and the picture.
+detection-matrix: $(VENV)/ready
+	@PYTHONPATH=. $(BIN)/python -m bench.detection_matrix $(ARGS)
 
 test: $(VENV)/ready-dev
 	@$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
