@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from crosstalk.checks.channels import CONTENT_CHANNELS
 from tests.backend.client import SECRET, backend
 from tests.end_to_end.locust_process import Ended, end, start
 from tests.end_to_end.web import free_port
@@ -56,5 +57,6 @@ def assert_clean(ended: Ended) -> None:
     assert alarms == []
     for channel in ended.verdict["isolation"]["channels"]:
         assert channel["violations"] == 0
-        assert channel["positive_control"] is None or channel["positive_control"] >= 0.99, channel
+        if channel["channel"] in CONTENT_CHANNELS:  # what others control hangs on who was quicker, user or backend
+            assert channel["positive_control"] is None or channel["positive_control"] >= 0.99, channel
     assert ended.verdict["measurement"]["unaccounted_events"] == 0
