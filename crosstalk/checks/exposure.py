@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from crosstalk.checks.channels import CHANNELS, OBSERVED_BY
 from crosstalk.wire.event import Kind
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 #: runs that their users gave up on, of which each process remembers the newest
 ABANDONED_MAX = 4096
@@ -15,6 +19,13 @@ RUNS_MAX = 16384
 IDS_MAX = 500_000
 #: how long after somebody gave up on a run its reply may lie around
 ABANDONED_S = 5.0
+
+
+def remember(newest: dict[K, V], key: K, value: V, *, at_most: int) -> None:
+    """Put an entry into a dict that keeps its newest ones only."""
+    if len(newest) >= at_most:
+        del newest[next(iter(newest))]
+    newest[key] = value
 
 
 @dataclass(slots=True)
@@ -64,9 +75,7 @@ class Exposures:
 
     def plant(self, owner: int, ordinal: int, run_id: str, at_ns: int) -> None:
         """A run begins: its prompt is about to be sent."""
-        if len(self.planted) >= RUNS_MAX:
-            del self.planted[next(iter(self.planted))]
-        self.planted[owner, ordinal] = Planted(run_id, at_ns)
+        remember(self.planted, (owner, ordinal), Planted(run_id, at_ns), at_most=RUNS_MAX)
 
     def name(self, owner: int, ordinal: int, run_id: str) -> None:
         """The server has told the id of a run."""
@@ -82,9 +91,8 @@ class Exposures:
 
     def hear(self, wire_id: str, account: str) -> None:
         """An id was told to an account, here or in another process."""
-        if len(self.server_ids) >= IDS_MAX:
-            del self.server_ids[next(iter(self.server_ids))]
-        self.server_ids.setdefault(wire_id, account)
+        if wire_id not in self.server_ids:
+            remember(self.server_ids, wire_id, account, at_most=IDS_MAX)
 
     @property
     def channels(self) -> dict[int, Exposure]:
@@ -127,9 +135,7 @@ class Exposures:
 
     def abandon(self, owner: int, ordinal: int, at_ns: int) -> None:
         """A user cancelled this run, or dropped its socket in mid-run: its reply may lie around somewhere."""
-        if len(self.abandoned) >= ABANDONED_MAX:
-            del self.abandoned[next(iter(self.abandoned))]
-        self.abandoned[owner, ordinal] = None
+        remember(self.abandoned, (owner, ordinal), None, at_most=ABANDONED_MAX)
         self._given_up_ns[owner] = at_ns
 
     def abandoned_by_others(self, number: int, *, before_ns: int, after_ns: int) -> bool:

@@ -21,7 +21,7 @@ from crosstalk.checks.accusation import TRANSCRIPT, Accusation, Owner, Sighting,
 from crosstalk.checks.canary import HEAD_LENGTH, PHANTOM_FIRST, SCOPES, Hit, Keyring, Label, Scope, Site
 from crosstalk.checks.channels import SIDE_KINDS
 from crosstalk.checks.deep import Deep
-from crosstalk.checks.exposure import Exposure, Exposures
+from crosstalk.checks.exposure import Exposure, Exposures, remember
 from crosstalk.checks.pieces import Pieces
 from crosstalk.checks.violation import Violation, texts_of
 from crosstalk.wire.event import Event, Kind
@@ -30,6 +30,8 @@ __all__ = ["Exposure", "Exposures", "Observer", "Roster", "RunPlace", "run_id", 
 
 #: threads whose runs an observer can still tell apart
 RUNS_KNOWN = 4096
+#: letters and digits of an id that the server chose, for it to be nobody else's by chance
+LABEL_LETTERS = 16
 #: what the search must be able to undo, for its own control
 DISGUISES: tuple[Callable[[bytes], bytes], ...] = (
     base64.b64encode,
@@ -42,7 +44,7 @@ DISGUISES: tuple[Callable[[bytes], bytes], ...] = (
 #: parts of a transcript that are searched one by one for what was found in all of them
 PARTS_LOOKED_AT = 500
 #: ids and names in a text: what may be looked up
-_TOKEN = re.compile(rb"[A-Za-z0-9_.@+-]{6,128}")
+_TOKEN = re.compile(rb"[A-Za-z0-9_.@+-]{%d,128}" % LABEL_LETTERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +118,7 @@ class Observer:
 
         An id that is too short to be one of its kind in the world (a number from 1, say) is compared with nobody's.
         """
-        if len(self._own_ids) >= RUNS_KNOWN:
-            del self._own_ids[next(iter(self._own_ids))]
-        self._own_ids[wire_id] = None
+        remember(self._own_ids, wire_id, None, at_most=RUNS_KNOWN)
         return not is_label(wire_id) or self._exposures.tell(wire_id, self.subject)
 
     def knows(self, wire_id: str) -> bool:
@@ -257,9 +257,7 @@ class Observer:
         return list(found.items())
 
     def _know(self, ordinal: int, thread_first: int) -> None:
-        if len(self._threads) >= RUNS_KNOWN:
-            del self._threads[next(iter(self._threads))]
-        self._threads[ordinal] = thread_first
+        remember(self._threads, ordinal, thread_first, at_most=RUNS_KNOWN)
 
     def finds_in_disguise(self, ordinal: int) -> bool:
         """The control of the search itself: is a canary found that stands in a text in disguise?
@@ -455,7 +453,7 @@ def is_label(wire_id: str) -> bool:
     """Can an id that the server chose be nobody else's by chance? 16 letters and digits, among them a digit: 64 bits
     where it is hexadecimal, more elsewhere."""
     letters = [letter for letter in wire_id if letter.isalnum()]
-    return len(letters) >= 16 and any(letter.isdigit() for letter in letters)
+    return len(letters) >= LABEL_LETTERS and any(letter.isdigit() for letter in letters)
 
 
 def run_id(keyring: Keyring, *, owner: int, ordinal: int) -> str:
@@ -473,7 +471,9 @@ def _field_of(event: Event, run_owner: Label | str | None) -> str:
 
 def _with_pieces(tokens: set[bytes]) -> set[bytes]:
     """Tokens and the parts that they are joined from: `run_3f2b8c1e…` holds an id too."""
-    return tokens | {piece for token in tokens for piece in re.split(rb"[^A-Za-z0-9]", token) if len(piece) >= 6}
+    return tokens | {
+        piece for token in tokens for piece in re.split(rb"[^A-Za-z0-9]", token) if len(piece) >= LABEL_LETTERS
+    }
 
 
 def _part_with(parts: Sequence[bytes], needle: bytes) -> bytes:

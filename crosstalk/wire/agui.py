@@ -15,7 +15,7 @@ import orjson
 from crosstalk.wire.dialect import Attempt, Belongings, Call, Dialect, Place, Turn, malformed, scalar
 from crosstalk.wire.event import Event, Kind
 from crosstalk.wire.lifecycle import FIVE_EVENTS
-from crosstalk.wire.surfaces import administration, by_frame, by_http, framed, objects_in
+from crosstalk.wire.surfaces import administration, by_frame, by_http, framed, messages_in, objects_in
 
 KINDS = {
     "RUN_STARTED": Kind.STARTED,
@@ -93,7 +93,7 @@ class Agui(Dialect):
         return Call("GET", f"/agui/threads/{thread_id}/messages?limit=1000")
 
     def messages(self, answer: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-        return [(scalar(one.get("id")), scalar(one.get("content"))) for one in objects_in(answer, "messages")]
+        return messages_in(answer)
 
     def reach(self, of: Belongings) -> Iterable[Attempt]:
         thread, run = f"/agui/threads/{of.thread_id}", f"/agui/runs/{of.run_id}"

@@ -12,10 +12,10 @@ from typing import Any, ClassVar, Literal
 
 import orjson
 
-from crosstalk.wire.dialect import Attempt, Belongings, Call, Dialect, Turn, malformed
+from crosstalk.wire.dialect import Attempt, Belongings, Call, Dialect, Turn, malformed, scalar
 from crosstalk.wire.event import Event, Kind
 from crosstalk.wire.netra_surfaces import functions, provocations, ways_to_reach
-from crosstalk.wire.surfaces import framed, objects_in
+from crosstalk.wire.surfaces import framed, messages_in, objects_in
 
 WRAPPERS = frozenset({"system_message", "agent_progress", "agent_response_complete"})
 
@@ -103,13 +103,13 @@ class Netra(Dialect):
         return Call("GET", "/api/threads?limit=1000")
 
     def listed(self, answer: Mapping[str, Any]) -> Iterable[str]:
-        return [_text(thread.get("id")) for thread in objects_in(answer, "threads")]
+        return [scalar(thread.get("id")) for thread in objects_in(answer, "threads")]
 
     def history(self, thread_id: str) -> Call:
         return Call("GET", f"/api/threads/{thread_id}/messages?limit=1000")
 
     def messages(self, answer: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-        return [(_text(one.get("id")), _text(one.get("content"))) for one in objects_in(answer, "messages")]
+        return messages_in(answer)
 
     def reach(self, of: Belongings) -> Iterable[Attempt]:
         return ways_to_reach(of)
@@ -139,28 +139,28 @@ def _event(message: dict[str, Any], frame: bytes) -> Event:
     data = message.get("data")
     fields: dict[str, Any] = message
     if isinstance(data, dict):
-        inner = data.get("event") or data.get("type") if _text(outer) in WRAPPERS else None
+        inner = data.get("event") or data.get("type") if scalar(outer) in WRAPPERS else None
         outer = inner or outer
         payload = data.get("payload")
         fields = {**message, **data, **(payload if isinstance(payload, dict) else {})}
     elif isinstance(message.get("payload"), dict):
         fields = {**message, **message["payload"]}
-    name = _text(outer)
+    name = scalar(outer)
     kind = KINDS.get(name, Kind.OTHER)
-    code = _text(fields.get("error_code") or fields.get("code"))
+    code = scalar(fields.get("error_code") or fields.get("code"))
     if kind is Kind.REFUSED and code in AUTH_CODES:
         kind = Kind.REJECTED
     elif kind is Kind.REFUSED and code == TOO_LATE:
         kind = Kind.OTHER
-    call_id = _text(fields.get("call_id") or fields.get("tool_call_id") or fields.get("tool_name"))
+    call_id = scalar(fields.get("call_id") or fields.get("tool_call_id") or fields.get("tool_name"))
     index = fields.get("chunk_index", -1)
     return Event(
         kind,
-        run_id=_text(fields.get("run_id") or fields.get("turn_id")),
-        user_id=_text(fields.get("user_id")),
-        thread_id=_text(fields.get("thread_id")),
-        agent=_text(fields.get("agent_name") or fields.get("agent")),
-        tool=_text(fields.get("tool_name")),
+        run_id=scalar(fields.get("run_id") or fields.get("turn_id")),
+        user_id=scalar(fields.get("user_id")),
+        thread_id=scalar(fields.get("thread_id")),
+        agent=scalar(fields.get("agent_name") or fields.get("agent")),
+        tool=scalar(fields.get("tool_name")),
         call_id=call_id,
         text=_content(kind, fields),
         index=index if isinstance(index, int) else -1,
@@ -168,17 +168,17 @@ def _event(message: dict[str, Any], frame: bytes) -> Event:
         key=_key(kind, fields, call_id, frame),
         code=code,
         name=name,
-        connection_id=_text(fields.get("connection_id")) if kind is Kind.WELCOME else "",
+        connection_id=scalar(fields.get("connection_id")) if kind is Kind.WELCOME else "",
     )
 
 
 def _content(kind: Kind, fields: dict[str, Any]) -> str:
     if kind is Kind.CHUNK:
-        return _text(fields.get("chunk"))
+        return scalar(fields.get("chunk"))
     if kind is Kind.COMPLETED:
         result = fields.get("result") if fields.get("result") is not None else fields.get("response")
-        return _text(result.get("text") if isinstance(result, dict) else result)
-    return _text(fields.get("error_message") or fields.get("message") or fields.get("thought"))
+        return scalar(result.get("text") if isinstance(result, dict) else result)
+    return scalar(fields.get("error_message") or fields.get("message") or fields.get("thought"))
 
 
 def _key(kind: Kind, fields: dict[str, Any], call_id: str, frame: bytes) -> str:
@@ -187,14 +187,9 @@ def _key(kind: Kind, fields: dict[str, Any], call_id: str, frame: bytes) -> str:
         return f"{kind}:{call_id}"
     if kind is Kind.CHUNK and isinstance(fields.get("chunk_index"), int):
         # agents of one run number their chunks each from 0
-        whose = f"{_text(fields.get('agent_name') or fields.get('agent'))}:{_text(fields.get('task_id'))}"
-        return f"{kind}:{whose}:{fields['chunk_index']}:{_text(fields.get('chunk'))}"
+        whose = f"{scalar(fields.get('agent_name') or fields.get('agent'))}:{scalar(fields.get('task_id'))}"
+        return f"{kind}:{whose}:{fields['chunk_index']}:{scalar(fields.get('chunk'))}"
     return blake2b(frame, digest_size=8).hexdigest() if frame else ""
-
-
-def _text(value: object) -> str:
-    """A scalar as text. Objects and lists are neither ids nor words: "" (and writing deep ones out would raise)."""
-    return value if isinstance(value, str) else "" if value is None or isinstance(value, dict | list) else str(value)
 
 
 def _bytes_of(entry: dict[str, Any]) -> bytes:

@@ -13,7 +13,7 @@ import orjson
 
 from crosstalk.wire.dialect import Attempt, Belongings, Call, Dialect, Place, Turn, malformed, scalar
 from crosstalk.wire.event import Event, Kind
-from crosstalk.wire.surfaces import administration, by_http, objects_in
+from crosstalk.wire.surfaces import administration, by_http, messages_in, objects_in
 
 KINDS = {
     "run.started": Kind.STARTED,
@@ -96,7 +96,7 @@ class PerRun(Dialect):
         return Call("GET", f"/conversations/{thread_id}?limit=1000")
 
     def messages(self, answer: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-        return [(scalar(one.get("id")), scalar(one.get("content"))) for one in objects_in(answer, "messages")]
+        return messages_in(answer)
 
     def reach(self, of: Belongings) -> Iterable[Attempt]:
         """Over HTTP alone: on its socket there is nothing to say."""

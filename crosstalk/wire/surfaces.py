@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from crosstalk.wire.dialect import Attempt, Call
+from crosstalk.wire.dialect import Attempt, Call, scalar
 
 
 def by_http(verb: str, kind: str, place: str, method: str, path: str, json: dict[str, object] | None = None) -> Attempt:
@@ -27,6 +27,11 @@ def objects_in(answer: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     """The objects of a list in an answer; what is none is left out."""
     entries = answer.get(key)
     return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+
+
+def messages_in(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Id and content of each message of an answer that lists them, as they stand."""
+    return [(scalar(one.get("id")), scalar(one.get("content"))) for one in objects_in(answer, "messages")]
 
 
 def administration(reference: str) -> list[Attempt]:
