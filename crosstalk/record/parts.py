@@ -15,12 +15,15 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crosstalk.checks.columns import MISSING, Columns
+from crosstalk.checks.columns import MISSING, Coded, CodedEvents, Columns
 from crosstalk.record.columns import concat
 from crosstalk.record.rows import SCHEMA_VERSION, TABLES, Row
 
 #: rows of one table that are gathered before a part is written
 PART_ROWS = 50_000
+
+#: how parts are written: whole numbers as differences, which suits instants; texts by their words
+_COMPRESSION = "zstd"
 
 _TYPES = {"int": pa.int64(), "float": pa.float64(), "str": pa.string(), "bool": pa.bool_()}
 
@@ -36,12 +39,13 @@ def arrow_schema(table: str) -> pa.Schema:
 
 
 class RecordWriter:
-    """Appends rows to a record. Blocking: call it where blocking is harmless."""
+    """Appends rows to a record, also to one that is there. Blocking: call it where blocking is harmless."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._pending: dict[str, list[Row]] = {table: [] for table in TABLES}
-        self._parts = dict.fromkeys(TABLES, 0)
+        self._pending_events: list[CodedEvents] = []
+        self._parts = {table: len(list((folder / table).glob("part-*.parquet"))) for table in TABLES}
         self.rows_written = dict.fromkeys(TABLES, 0)
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -51,8 +55,16 @@ class RecordWriter:
         if len(pending) >= PART_ROWS:
             self._write_part(table)
 
+    def append_events(self, events: CodedEvents) -> None:
+        """The same as `append("events", …)`, for events whose texts are coded."""
+        self._pending_events.append(events)
+        if sum(len(piece) for piece in self._pending_events) >= PART_ROWS:
+            self._write_events()
+
     def flush(self) -> None:
         """Write what is pending, so that a reader sees all that was appended."""
+        if self._pending_events:
+            self._write_events()
         for table in TABLES:
             if self._pending[table]:
                 self._write_part(table)
@@ -66,15 +78,37 @@ class RecordWriter:
         columns = list(zip(*rows, strict=True))
         schema = arrow_schema(table)
         arrays = [pa.array(values, type=field.type) for values, field in zip(columns, schema, strict=True)]
+        self._write(table, arrays, schema)
+        self._pending[table] = []
+
+    def _write_events(self) -> None:
+        pieces = self._pending_events
+        schema = arrow_schema("events")
+        arrays = []
+        for field in schema:
+            if field.name in pieces[0].texts:
+                arrays.append(_dictionary([piece.texts[field.name] for piece in pieces]))
+            else:
+                values = np.concatenate([piece.others[field.name] for piece in pieces])
+                arrays.append(pa.array(values, mask=values == MISSING if field.nullable else None))
+        named = [pa.field(field.name, array.type, field.nullable) for field, array in zip(schema, arrays, strict=True)]
+        self._write("events", arrays, pa.schema(named))
+        self._pending_events = []
+
+    def _write(self, table: str, arrays: list[pa.Array], schema: pa.Schema) -> None:
         folder = self.folder / table
         folder.mkdir(exist_ok=True)
         path = folder / f"part-{self._parts[table]:05}.parquet"
         temporary = path.with_suffix(".tmp")
-        pq.write_table(pa.Table.from_arrays(arrays, schema=schema), temporary, compression="zstd")
+        texts = [field.name for field in schema if not _is_number(field.type)]
+        integers = {field.name: "DELTA_BINARY_PACKED" for field in schema if pa.types.is_integer(field.type)}
+        pq.write_table(
+            pa.Table.from_arrays(arrays, schema=schema), temporary, compression=_COMPRESSION,
+            use_dictionary=texts, column_encoding=integers,
+        )  # fmt: skip
         os.replace(temporary, path)
         self._parts[table] += 1
-        self.rows_written[table] += len(rows)
-        self._pending[table] = []
+        self.rows_written[table] += len(arrays[0])
 
 
 class Record:
@@ -123,10 +157,31 @@ def _read_part(table: str, path: Path) -> Columns:
         if kind.startswith("int"):
             columns[name] = column.fill_null(MISSING).to_numpy()
         elif kind.startswith("str"):
-            columns[name] = _strings(column.to_pylist())
+            columns[name] = _texts(column)
         else:
             columns[name] = column.to_numpy()
     return columns
+
+
+def _texts(column: pa.ChunkedArray) -> np.ndarray:
+    if not pa.types.is_dictionary(column.type):
+        return _strings(column.to_pylist())
+    pieces = [_strings(chunk.dictionary.to_pylist())[chunk.indices.to_numpy()] for chunk in column.chunks]
+    return np.concatenate(pieces) if pieces else _strings([])
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
+
+
+def _dictionary(pieces: list[Coded]) -> pa.DictionaryArray:
+    """One column of all pieces, each word in it once: where dictionaries differ, Parquet would write every text out."""
+    numbers: dict[str, int] = {}
+    codes = [
+        np.array([numbers.setdefault(word, len(numbers)) for word in piece.words], dtype=np.int32)[piece.codes]
+        for piece in pieces
+    ]
+    return pa.DictionaryArray.from_arrays(pa.array(np.concatenate(codes)), pa.array(list(numbers), pa.string()))
 
 
 def _strings(values: list[str]) -> np.ndarray:

@@ -10,7 +10,10 @@ A column whose type ends in "?" may be null: the thing did not happen (no first 
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+
+#: stands for null where a column of whole numbers is an array; the same as in checks/columns.py
+MISSING = -(2**63)
 
 #: table → column → type ("int", "float", "str", "bool", each possibly with "?")
 TABLES: dict[str, dict[str, str]] = {
@@ -96,6 +99,7 @@ TABLES: dict[str, dict[str, str]] = {
         "intended_ns": "int",  # of the run
         "sent_ns": "int",  # of the run
         "arrived_ns": "int",  # when the kernel had the bytes
+        "arrived_after_ns": "int",  # it came later than this; equals `arrived_ns` where that is exact
         "received_ns": "int",  # when the frame was in hand, before it was decoded
         "exact": "bool",  # `arrived_ns` belongs to this very frame, else it is an upper bound
         "gap_ns": "int?",  # since the event before it in the run
@@ -148,10 +152,21 @@ TABLES: dict[str, dict[str, str]] = {
         "at_ns": "int",
         "cpu_percent": "float",
         "rss_bytes": "int",
-        "open_files": "int",
+        "open_files": "int",  # descriptors in use
+        "open_files_limit": "int",  # descriptors that it may have; 0: as many as it likes
         "users": "int",
         "connections": "int",
         "hub_lag_max_ns": "int",  # how late a timer of this process's loop fired, worst since the last row
+        # what happened while it was so late: processor time of the loop's thread and of the others, waiting for a
+        # processor (null: this system does not say), garbage collections
+        "hub_lag_loop_ns": "int",
+        "hub_lag_threads_ns": "int",
+        "hub_lag_run_delay_ns": "int?",
+        "hub_lag_gc_ns": "int",
+        "run_delay_ns": "int?",  # its loop could run, and waited for a processor, since the last row
+        "gc_pauses": "int",  # garbage collections since the last row
+        "gc_pause_total_ns": "int",
+        "gc_pause_max_ns": "int",
         "receive_lag_p50_ns": "int",  # received - arrived, since the last row
         "receive_lag_p99_ns": "int",
         "receive_lag_max_ns": "int",
@@ -161,6 +176,7 @@ TABLES: dict[str, dict[str, str]] = {
         "events_checked": "int",  # cumulative: counted where the checks have spoken
         "events_recorded": "int",  # cumulative: rows handed to the batches
         "wall_drift_ns": "int",  # wall clock minus our tied clock, now
+        "wall_step_max_ns": "int",  # largest step of the wall clock since the last row, forward or back; 0: none
     },
     # Isolation exposure per worker and channel: cumulative rows, the last one of each counts.
     "exposure": {
