@@ -6,62 +6,72 @@ then this reads them itself.
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 import gevent
 from gevent.event import Event as Flag
-from locust.runners import MasterRunner
+from locust.runners import STATE_MISSING, MasterRunner
 
 from crosstalk.clock import clock
+from crosstalk.leftovers import CLEAN_UP_S
 from crosstalk.load_test import LoadTest
-from crosstalk.processes import is_running
-from crosstalk.worker import HAND_OVER_S
+from crosstalk.roll import HAND_OVER_S
 
 
 def collect_from_workers(runner: MasterRunner, load_test: LoadTest, worker_done: Flag, stop_timeout_s: float) -> None:
-    """Ask every worker to stop and hand over; wait for each one's last batch, or until it is known to be dead."""
-    waiting = set(load_test.nodes) if load_test.readiness.ready else set()
-    for node in waiting:
+    """Ask every worker to stop and hand over; wait for each one's last batch, or until it is known not to come."""
+    for node in load_test.nodes if load_test.readiness.ready else ():
         runner.send_message("crosstalk_finish", {}, node)
-    deadline_ns = clock.now_ns() + int((stop_timeout_s + HAND_OVER_S) * 1e9)
-    listener_dead = _listener_is_dead(runner)
-    while clock.now_ns() < deadline_ns:
-        waiting -= {worker["node"] for worker in load_test.workers.values() if worker.get("done")}
-        waiting -= {node for node in waiting if _is_dead(runner, load_test, node)}
-        if not waiting and not _incomplete(load_test):
-            break
-        if listener_dead:
+    patience_ns = int(HAND_OVER_S * 1e9)
+    deadline_ns = clock.now_ns() + int((stop_timeout_s + CLEAN_UP_S) * 1e9) + patience_ns
+    received = -1
+    while clock.now_ns() < deadline_ns and _is_awaited(runner, load_test):
+        if _listener_is_dead(runner):
             _pump(runner)
         else:
             worker_done.clear()
             worker_done.wait(0.2)
-    named = {worker.get("node") for worker in load_test.workers.values()}
-    if load_test.readiness.ready:
-        for node in sorted(load_test.nodes - named):
-            load_test.problems.append(f"worker {node} handed over nothing at all")
-    for name, worker in load_test.workers.items():
-        if "node" in worker and not worker.get("done"):
-            worker["lost"] = True
-            load_test.problems.append(f"worker {name} (pid {worker.get('pid')}) did not hand over its last batch")
+        of_done = sum(
+            load_test.collector.inlet.received(name) for name, one in load_test.workers.items() if "done" in one
+        )
+        if of_done > received:  # a long way, or much that was kept on a disk: it comes as long as it comes
+            received, deadline_ns = of_done, max(deadline_ns, clock.now_ns() + patience_ns)
+    _name_the_lost(load_test)
 
 
-def _is_dead(runner: MasterRunner, load_test: LoadTest, node: str) -> bool:
-    """Locust calls a silent worker missing; one of this machine whose process is gone needs no waiting for."""
-    client = runner.clients.get(node)
-    if client is not None and client.state == "missing":
+def _is_awaited(runner: MasterRunner, load_test: LoadTest) -> bool:
+    """Is there a worker that may still hand something over?"""
+    if not load_test.readiness.ready:
+        return False
+    named = {worker["node"] for worker in load_test.workers.values()}
+    unheard = [runner.clients.get(node) for node in load_test.nodes - named]
+    if any(client is not None and client.state != STATE_MISSING for client in unheard):
         return True
-    pids = [int(worker["pid"]) for worker in load_test.workers.values() if worker.get("node") == node]
-    here = node.rpartition("_")[0] == socket.gethostname()
-    return here and any(not is_running(pid) for pid in pids)
-
-
-def _incomplete(load_test: LoadTest) -> bool:
     return any(
-        worker.get("done") and load_test.collector.inlet.missing(name, worker["last_batch"])
-        for name, worker in load_test.workers.items()
-        if "node" in worker
+        not _is_complete(load_test, name)
+        and not load_test.roll.is_gone(name)
+        and load_test.roll.silent_s(name) < HAND_OVER_S
+        for name in load_test.workers
     )
+
+
+def _is_complete(load_test: LoadTest, name: str) -> bool:
+    worker = load_test.workers[name]
+    return bool(worker.get("done")) and not load_test.collector.inlet.missing(name, worker["last_batch"])
+
+
+def _name_the_lost(load_test: LoadTest) -> None:
+    """What is not there, and will not come: by worker, in words."""
+    if not load_test.readiness.ready:
+        return
+    for node in sorted(load_test.nodes - {worker["node"] for worker in load_test.workers.values()}):
+        load_test.problems.append(f"worker {node} handed over nothing at all")
+    recorded = load_test.collector.tally.runs.events_recorded()
+    for name, worker in load_test.workers.items():
+        if not worker.get("done"):
+            last_batch = int(worker.get("last_batch", 0))
+            text = load_test.roll.lost(name, recorded=recorded.get(name, 0), last_batch=last_batch)
+            load_test.problems.append(text)
 
 
 def _listener_is_dead(runner: MasterRunner) -> bool:
@@ -72,9 +82,11 @@ def _listener_is_dead(runner: MasterRunner) -> bool:
 
 
 def _pump(runner: MasterRunner) -> None:
+    came = None
     with gevent.Timeout(0.2, False):
-        client_id, message = runner.server.recv_from_client()
-        runner.handle_message(client_id, message)
+        came = runner.server.recv_from_client()
+    if came is not None:  # what it leads to is not cut short
+        runner.handle_message(*came)
 
 
 def _name_of(greenlet: Any) -> str:

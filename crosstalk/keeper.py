@@ -20,7 +20,6 @@ from locust.runners import LocalRunner, MasterRunner
 from crosstalk.accounts import PREFLIGHT_NUMBER
 from crosstalk.afterwards import bad_tokens
 from crosstalk.checks.canary import new_load_test
-from crosstalk.collecting import collect_from_workers
 from crosstalk.config import (
     ConfigError,
     Settings,
@@ -28,14 +27,21 @@ from crosstalk.config import (
     check_target,
     load_settings,
 )
+from crosstalk.crew import Crew
 from crosstalk.generator import Begin, Generator
 from crosstalk.load_test import AtEnd, LoadTest, new_folder
-from crosstalk.processes import children_of, end_children, interrupt_main
+from crosstalk.load_watch import LoadWatch
+from crosstalk.processes import children_of, end_children, interrupt_main, spare_collections
+from crosstalk.ready import revision_told
 from crosstalk.target import BackendFailed, ReferenceBackend, check_ready
 
 logger = logging.getLogger("crosstalk")
 
+#: the longest that the end may take: users that stop, deletions, the last batches, reports of a long record
+FINISH_S = 600.0
 EXIT_USAGE, EXIT_UNKNOWN, EXIT_NOT_READY = 2, 4, 5
+#: the target is asked for its revision again this often
+REVISION_EVERY_S = 30
 
 
 class Keeper:
@@ -52,7 +58,9 @@ class Keeper:
         self.settings: Settings | None = None
         self.verdict: dict[str, Any] | None = None
         self._ticker: Any = None
-        self._worker_done = Flag()
+        crewed = isinstance(runner, MasterRunner)
+        self._crew = Crew(runner, self._current, self.on_problem) if crewed else None
+        self._load_watch: LoadWatch | None = None
         self._finished = Flag()
         self._finishing = False
         self._abort_code: int | None = None
@@ -60,7 +68,7 @@ class Keeper:
     # --- Locust's events --------------------------------------------------------------------------------------------
 
     def listen(self) -> None:
-        events, register = self.environment.events, self.runner.register_message
+        events = self.environment.events
         interrupt_main()
         events.test_start.add_listener(self.on_test_start)
         events.test_stopping.add_listener(self.on_test_stopping)
@@ -69,12 +77,8 @@ class Keeper:
         events.quitting.add_listener(self.on_quitting)
         events.quit.add_listener(self.on_quit)
         events.crosstalk_problem.add_listener(self.on_problem)
-        if isinstance(self.runner, MasterRunner):
-            register("crosstalk_batch", self.on_batch)
-            register("crosstalk_lease", self.on_lease)
-            register("crosstalk_done", self.on_done)
-            register("crosstalk_problem", lambda msg, **_: self.on_problem(msg.data["text"]))
-            events.worker_connect.add_listener(self.on_worker_connect)
+        if self._crew is not None:
+            self._crew.listen(events)
 
     def check_settings(self) -> None:
         """Read everything that can be read before the start. A mistake ends Locust with one line and code 2."""
@@ -107,6 +111,8 @@ class Keeper:
         raise SystemExit(EXIT_USAGE)
 
     def on_test_start(self, **_: object) -> None:
+        if self._finishing:  # the one before may still be writing its reports
+            self._finished.wait(FINISH_S)
         self._finished.clear()
         self._finishing, self.verdict, self._abort_code = False, None, None
         try:
@@ -149,36 +155,13 @@ class Keeper:
         if self.environment.parsed_options.headless and self.verdict is not None and self.verdict.get("closing"):
             print("\n" + self.verdict["closing"], flush=True)
 
-    # --- messages of workers ----------------------------------------------------------------------------------------
-
-    def on_worker_connect(self, client_id: str, **_: object) -> None:
-        if self.load_test is not None and not self._finishing:
-            self.load_test.nodes.add(client_id)
-            self.runner.send_message("crosstalk_begin", self.load_test.begin.as_message(), client_id)
-
-    def on_batch(self, msg: Any, **_: object) -> None:
-        load_test = self.load_test
-        if load_test is not None:
-            worker = load_test.workers.setdefault(msg.data["worker"], {"pid": msg.data["pid"], "node": msg.node_id})
-            worker["last_batch"] = max(int(worker.get("last_batch", 0)), msg.data["number"])
-            load_test.take_batch(msg.data["body"])
-        self.runner.send_message("crosstalk_ack", {"number": msg.data["number"]}, msg.node_id)
-
-    def on_lease(self, msg: Any, **_: object) -> None:
-        if self.load_test is not None:
-            first, count = self.load_test.leases.lease(msg.data["wanted"])
-            self.runner.send_message("crosstalk_lease", {"first": first, "count": count}, msg.node_id)
-
-    def on_done(self, msg: Any, **_: object) -> None:
-        if self.load_test is not None:
-            worker = self.load_test.workers.setdefault(msg.data["worker"], {"node": msg.node_id})
-            worker.update({**msg.data, "done": True})
-            self._worker_done.set()
-
     def on_problem(self, text: str) -> None:
         if self.load_test is not None and text not in self.load_test.problems:
             self.load_test.problems.append(text)
             print(f"crosstalk: {text}", file=sys.stderr, flush=True)
+
+    def _current(self) -> LoadTest | None:
+        return None if self._finishing else self.load_test
 
     # --- begin ------------------------------------------------------------------------------------------------------
 
@@ -246,7 +229,9 @@ class Keeper:
             ask=self._lease_own,
         )
         self.generator = generator
+        spare_collections()
         load_test.readiness = check_ready(generator, self._preflight_number())
+        load_test.saw_revision(load_test.readiness.told)
         for warning in settings.warnings:
             self.on_problem(warning)
         print(
@@ -257,14 +242,18 @@ class Keeper:
             self._abort(load_test.readiness.reason, EXIT_NOT_READY)
             return
         print(f"crosstalk: {load_test.plan()}", flush=True)
+        processes = 1 if self.local else max(1, len(self.runner.clients.all))
+        self._load_watch = LoadWatch(
+            settings, begin.target, processes=processes, say=lambda line: print(f"crosstalk: {line}", flush=True)
+        )
+        self._load_watch.before(users, load_test.run_s)
         load_test.arm()
         if reference is not None:
             reference.watch(self._on_target_death)
         if self.local:
             self.environment.crosstalk = generator
-        else:
-            load_test.nodes.update(client.id for client in self.runner.clients.all)
-            self.runner.send_message("crosstalk_begin", begin.as_message())
+        elif self._crew is not None:
+            self._crew.begin(load_test)
         self._ticker = gevent.spawn(self._tick)
 
     def _preflight_number(self) -> int:
@@ -299,8 +288,8 @@ class Keeper:
     def _keep_evidence(self, run_id: str) -> None:
         if self.local and self.generator is not None:
             gevent.spawn(self.generator.keep, run_id)
-        elif not self.local:
-            self.runner.send_message("crosstalk_keep", {"run": run_id})
+        elif self._crew is not None:
+            self._crew.send("crosstalk_keep", {"run": run_id})
 
     # --- while it runs ----------------------------------------------------------------------------------------------
 
@@ -315,19 +304,29 @@ class Keeper:
             if load_test is None or self._finishing:
                 return
             load_test.look()
+            if self._crew is not None:
+                self._crew.look(load_test)
+            if self._load_watch is not None:
+                self._load_watch.look(load_test.elapsed_s, load_test.collector.rows["events"])
             self._pass_on_ids(load_test)
             self._hold_ceiling(load_test)
+            if seconds % REVISION_EVERY_S == 0:  # a greenlet of its own: the target may take its time
+                gevent.spawn(self._look_at_revision, load_test)
             if interactive:
                 print(f"\r\x1b[2K{load_test.progress(self.runner.user_count)}", end="", flush=True)
             elif seconds == 3 or seconds % 10 == 0:
                 print(load_test.progress(self.runner.user_count), flush=True)
 
+    def _look_at_revision(self, load_test: LoadTest) -> None:
+        if self.generator is not None and not load_test.target_ended:
+            load_test.saw_revision(revision_told(self.generator))
+
     def _pass_on_ids(self, load_test: LoadTest) -> None:
         """What the server told to one worker's users, the others must know to see it go astray."""
         collector = load_test.collector
         told, collector.told = collector.told, []
-        if told and not self.local and len(load_test.workers) > 1:
-            self.runner.send_message("crosstalk_ids", {"ids": told})
+        if told and self._crew is not None and len(load_test.workers) > 1:
+            self._crew.send("crosstalk_ids", {"ids": told})
 
     def _hold_ceiling(self, load_test: LoadTest) -> None:
         """A shape or the web UI may ask for more users than were asked for at the start."""
@@ -348,18 +347,19 @@ class Keeper:
         if load_test is None:
             return
         if self._finishing:
-            self._finished.wait(120)
+            self._finished.wait(FINISH_S)
             return
         self._finishing = True
         try:
             load_test.ended_by = load_test.ended_by or self._why(reason)
             if self._ticker is not None:
                 self._ticker.kill()
-            if not self.local:
-                collect_from_workers(self.runner, load_test, self._worker_done, self.environment.stop_timeout)
+            if self._crew is not None:
+                self._crew.finish(load_test, self.environment.stop_timeout)
             if self.generator is not None:
                 if load_test.readiness.ready and not load_test.target_ended:
-                    load_test.bad_tokens = bad_tokens(self.generator, self._preflight_number()).told()
+                    self._look_at_revision(load_test)
+                    self._show_bad_tokens(load_test, self.generator)
                 load_test.workers[self.generator.worker] = {**self.generator.finish(), "pid": os.getpid()}
             if load_test.reference is not None:
                 load_test.reference.stop()
@@ -373,6 +373,14 @@ class Keeper:
             self.load_test, self.generator = None, None
             self.environment.crosstalk = None
             self._finished.set()
+
+    def _show_bad_tokens(self, load_test: LoadTest, generator: Generator) -> None:
+        """The last check; if it fails itself, that is on record, and nothing else is lost by it."""
+        try:
+            load_test.bad_tokens = bad_tokens(generator, self._preflight_number()).told()
+        except Exception as error:
+            logger.exception("the check of bad tokens failed")
+            load_test.problems.append(f"the check of bad tokens failed: {type(error).__name__}: {error}")
 
     def _why(self, reason: str) -> str:
         load_test = self.load_test
