@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from crosstalk.checks.tally import Tally
-from reports import drawing, junit, page, sections_failures, sections_runs, summary, trace, verdict
+from reports import drawing, junit, page, sections_failures, sections_runs, sections_times, summary, trace, verdict
 from reports.drawing import Plot
 from reports.markup import Html
 from reports.material import Material, locate, open_record
@@ -58,6 +58,7 @@ def judged(folder: Path, problems: list[str]) -> Material:
 
 def _plots(material: Material, problems: list[str]) -> list[Plot]:
     found: list[Plot] = []
+    _guarded("plots of times", lambda: found.extend(sections_times.all_plots(material)), problems)
     _guarded("plots", lambda: found.extend(sections_runs.all_plots(material)), problems)
     _guarded("plots of failures", lambda: found.extend(sections_failures.all_plots(material)), problems)
     return found

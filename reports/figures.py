@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from crosstalk.checks.columns import MISSING, Columns
-from crosstalk.checks.statistics import percentile, samples_needed
+from crosstalk.checks.statistics import lower_bound, percentile, samples_needed, upper_bound
 from crosstalk.checks.tally import Tally
+from reports.distributions import Curve, curve
 
 MS = 1e6
 QUANTILES = (0.90, 0.95, 0.99)
@@ -28,7 +29,12 @@ MILESTONES = (
     "chunk_gap_ms",
     "tool_time_ms",
     "handoff_time_ms",
+    "stall_max_ms",
+    "reconnect_time_ms",
 )
+
+#: one-sided bounds, each at 95 %; None where there are too few samples for one
+Interval = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,11 @@ class Spread:
     p95: float | None
     p99: float | None
     high: float
+    ci50: Interval = (None, None)
+    ci90: Interval = (None, None)
+    ci95: Interval = (None, None)
+    ci99: Interval = (None, None)
+    curve: Curve | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +73,7 @@ def spread(name: str, group: str, samples: np.ndarray) -> Spread | None:
         return None
     ordered = np.sort(samples)
     p90, p95, p99 = (percentile(ordered, q) if ordered.size >= samples_needed(q) else None for q in QUANTILES)
+    ci50, ci90, ci95, ci99 = ((lower_bound(ordered, q), upper_bound(ordered, q)) for q in (0.50, *QUANTILES))
     return Spread(
         name=name,
         group=group,
@@ -73,13 +85,19 @@ def spread(name: str, group: str, samples: np.ndarray) -> Spread | None:
         p95=p95,
         p99=p99,
         high=float(ordered[-1]),
+        ci50=ci50,
+        ci90=ci90,
+        ci95=ci95,
+        ci99=ci99,
+        curve=curve(name, ordered),
     )
 
 
 def spreads(tally: Tally, runs: Columns, events: Columns) -> list[Spread]:
     """Times of the run's milestones as they are judged, then of every kind of event since the prompt was sent."""
     found = [spread(name, "of the run", tally.samples(name)) for name in MILESTONES]
-    outside = runs["warm_up"] | (runs["outcome"] == "cut")
+    ramp = runs["warm_up"] | (runs["sent_ns"] < tally.runs.window().from_ns)
+    outside = ramp | (runs["outcome"] == "cut")
     left_out = set(zip(runs["account"][outside].tolist(), runs["run"][outside].tolist(), strict=True))
     keys = zip(events["account"].tolist(), events["run"].tolist(), strict=True)
     kept = np.array([key not in left_out for key in keys], dtype=bool)
@@ -173,3 +191,12 @@ def users_over_time(health: Columns) -> tuple[np.ndarray, np.ndarray]:
         at.append(int(health["at_ns"][i]))
         users.append(sum(known.values()))
     return np.array(at, dtype=np.int64), np.array(users, dtype=np.int64)
+
+
+def waited_percent(health: Columns) -> np.ndarray:
+    """Of one process, row by row: the share of time for which its loop had no processor; nan where nobody says."""
+    at = health["at_ns"]
+    lasted = np.diff(at, prepend=at[:1] - 1_000_000_000)
+    waited = np.where(health["run_delay_ns"] == MISSING, np.nan, health["run_delay_ns"])
+    share: np.ndarray = 100 * waited / np.maximum(lasted, 1)
+    return share

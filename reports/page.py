@@ -10,10 +10,12 @@ from reports import (
     numbers,
     sections_failures,
     sections_first,
+    sections_generator,
     sections_isolation,
     sections_limits,
     sections_proof,
     sections_runs,
+    sections_times,
     trace,
 )
 from reports.markup import Html, element, escape, join, paragraph, section
@@ -70,12 +72,12 @@ def _sections(material: Material, drawn: dict[str, Html]) -> list[tuple[str, Cal
         ("isolation", lambda: sections_isolation.channels(material)),
         *last,
         ("funnel", lambda: sections_runs.funnel(material)),
-        ("times", lambda: sections_runs.times(material, drawn)),
+        ("times", lambda: sections_times.times(material, drawn)),
         ("waterfalls", lambda: sections_runs.waterfalls(material, drawn)),
         ("over time", lambda: sections_runs.over_time(material, drawn)),
         ("connections", lambda: sections_proof.connections(material)),
         ("reality", lambda: sections_proof.reality(material)),
-        ("generator", lambda: sections_proof.generator(material, drawn)),
+        ("generator", lambda: sections_generator.generator(material, drawn)),
         ("provenance", lambda: sections_proof.provenance(material)),
     ]
     return listed

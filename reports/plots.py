@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -207,8 +207,11 @@ def _few_ticks(narrow: bool) -> Any:
     return MaxNLocator(nbins=4 if narrow else 9)
 
 
-def over_time(runs: Columns, health: Columns, started_ns: int) -> Plot:
-    """Above, each run where its prompt was sent; below, how many users there were then."""
+def over_time(runs: Columns, health: Columns, started_ns: int, *, window: tuple[float, float] | None = None) -> Plot:
+    """Above, each run where its prompt was sent; below, how many users there were then.
+
+    :param window: seconds between which runs are judged; what lies before is shaded.
+    """
 
     def draw(figure: Figure, narrow: bool) -> None:
         above, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
@@ -216,6 +219,10 @@ def over_time(runs: Columns, health: Columns, started_ns: int) -> Plot:
             drawing.bare(axes, grid="both")
             axes.set_title(title, fontsize=LABEL, color=MUTED, loc="left")
         _dots(above, runs, started_ns)
+        if window is not None and window[0] > 0:
+            first = float((runs["sent_ns"].min() - started_ns) / 1e9)
+            for axes in (above, below):
+                axes.axvspan(min(first, 0.0), window[0], color=GRID, alpha=0.55, linewidth=0, zorder=0)
         above.yaxis.set_major_formatter(drawing.time_label)
         place = {"loc": "lower left", "bbox_to_anchor": (0, -0.22 if narrow else -0.2), "ncols": 3 if narrow else 7}
         look = {"fontsize": 7.5, "frameon": False, "labelcolor": INK, "handletextpad": 0.1, "columnspacing": 1.2}
@@ -226,7 +233,12 @@ def over_time(runs: Columns, health: Columns, started_ns: int) -> Plot:
         below.yaxis.set_major_locator(_few_ticks(True))
         below.xaxis.set_major_formatter(lambda x, _: f"{x:g} s")
 
-    return Plot("over_time", "Response time of each run, and how many users there were", draw, (4.0, 3.9))
+    return Plot(
+        "over_time",
+        "Response time of each run, and how many users there were; shaded: ramp and warm-up, not judged",
+        draw,
+        (4.0, 3.9),
+    )
 
 
 def _dots(axes: Axes, runs: Columns, started_ns: int) -> None:
@@ -252,32 +264,31 @@ def _thinned(rows: np.ndarray, name: str) -> tuple[np.ndarray, str]:
 
 
 def generator(health: Columns, started_ns: int) -> Plot:
-    """CPU of each process and how late its loop was, each worker a line."""
+    """What each process took and how late it was, each a line: CPU, waiting for one, hub lag, receive lag."""
     workers = sorted(set(health["worker"].tolist()))
     colours = [BLUE, ORANGE, GREEN, PURPLE, SKY, OCHRE, VERMILLION, MUTED]
     styles = ["-", "--", ":", "-."]
+    panels: tuple[tuple[str, Callable[[Columns], np.ndarray]], ...] = (
+        ("CPU of each process, % of one core", lambda rows: rows["cpu_percent"]),
+        ("waited for a CPU, % of the time", figures.waited_percent),
+        ("hub lag, worst in each second, ms", lambda rows: rows["hub_lag_max_ns"] / MS),
+        ("receive lag, p99 of each second, ms", lambda rows: rows["receive_lag_p99_ns"] / MS),
+    )
 
     def draw(figure: Figure, narrow: bool) -> None:
-        shape = (2, 1) if narrow else (1, 2)
-        left, right = figure.subplots(*shape)
-        for axes, title in ((left, "CPU of each process, % of one core"), (right, "hub lag, worst in each second, ms")):
+        every = figure.subplots(*((4, 1) if narrow else (2, 2)), sharex=True).flat
+        for axes, (title, of) in zip(every, panels, strict=True):
             drawing.bare(axes, grid="both")
             axes.set_title(title, fontsize=LABEL, color=MUTED, loc="left")
             axes.xaxis.set_major_formatter(lambda x, _: f"{x:g} s")
-        for i, worker in enumerate(workers):
-            mine = health["worker"] == worker
-            at = (health["at_ns"][mine] - started_ns) / 1e9
-            look = {
-                "color": colours[i % len(colours)],
-                "linestyle": styles[i % len(styles)],
-                "linewidth": 1.4,
-                "label": worker,
-            }
-            left.plot(at, health["cpu_percent"][mine], **look)
-            right.plot(at, health["hub_lag_max_ns"][mine] / MS, **look)
-        left.set_ylim(0, max(100.0, float(health["cpu_percent"].max(initial=0)) * 1.1))
-        right.set_ylim(bottom=0)
+            for i, worker in enumerate(workers):
+                rows = {name: health[name][health["worker"] == worker] for name in health}
+                look = {"color": colours[i % len(colours)], "linestyle": styles[i % len(styles)]}
+                at = (rows["at_ns"] - started_ns) / 1e9
+                axes.plot(at, of(rows), **look, linewidth=1.4, label=worker)
+            axes.set_ylim(bottom=0)
+        every[0].set_ylim(0, max(100.0, float(health["cpu_percent"].max(initial=0)) * 1.1))
         if len(workers) > 1:
-            left.legend(fontsize=7.5, frameon=False, labelcolor=INK)
+            every[0].legend(fontsize=7.5, frameon=False, labelcolor=INK)
 
-    return Plot("generator", "The generator's own load", draw, (2.3, 4.0))
+    return Plot("generator", "The generator's own load", draw, (3.6, 6.4))

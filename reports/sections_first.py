@@ -7,7 +7,7 @@ from typing import Any
 from reports import failures, numbers
 from reports.markup import STATES, Html, element, escape, join, paragraph, section, state
 from reports.material import Material
-from reports.words import JUDGEMENTS, judgement, pass_rate, reasons, since_lines, word
+from reports.words import JUDGEMENTS, judged_text, judgement, pass_rate, reasons, since_lines, word
 
 REASONS_SHOWN = 5
 
@@ -43,7 +43,7 @@ def verdict(material: Material) -> Html:
     small = element("small", meaning, element("br"), f"verdict {material.state}, exit code {code}")
     big = element("h1", element("span", word(material.verdict)), small, class_=f"word {material.state}")
     chips = [
-        element("li", element("span", name.capitalize(), class_="what"), state(judgement(material.verdict, name)))
+        element("li", element("span", name.capitalize(), class_="what"), _chip(material.verdict, name))
         for name in JUDGEMENTS
     ]
     sentence = paragraph(numbers.thin(str(material.verdict.get("sentence", ""))), class_="sentence")
@@ -53,6 +53,11 @@ def verdict(material: Material) -> Html:
     links += [element("a", "See where it broke", href="#failures")] if failures.listed(material.verdict) else []
     link = paragraph(join(links, " · "), class_="see") if links else Html("")
     return element("div", big, sentence, judged, _reasons(material), link, class_="verdict")
+
+
+def _chip(verdict: dict[str, Any], name: str) -> Html:
+    word_of, behind = judgement(verdict, name), judged_text(verdict, name)
+    return state(word_of, f"{STATES[word_of][1]} {behind}") if behind else state(word_of)
 
 
 def _reasons(material: Material) -> Html:

@@ -13,7 +13,8 @@ from reports.words import limit_state, limit_text, metric_text, value_text
 HEADS = ("State", "Limit", "Promised", "Value", "95 % interval", "n", "Why")
 LEAD = (
     "A limit passes when the confidence bound lies inside it, fails when the interval lies outside, and is unknown "
-    "between. Intervals are by order statistics and assume no shape. NOT JUDGED is never a pass."
+    "between. Intervals are by order statistics and assume no shape; beneath stands one that allows for users who "
+    "differ, where they do. NOT JUDGED is never a pass."
 )
 
 
@@ -46,12 +47,36 @@ def _row(limit: dict[str, Any]) -> Html:
         "of": state(word, told),
         "what": name,
         "promised": limit_text(limit),
-        "figure value": value_text(limit),
-        "figure interval" + (" none" if interval(limit) == numbers.NONE else ""): interval(limit),
+        "figure value": _with(value_text(limit), whole_run(limit)),
+        "figure interval" + (" none" if interval(limit) == numbers.NONE else ""): _with(
+            interval(limit), by_user(limit)
+        ),
         "figure n": numbers.count(limit.get("n")),
         "reason": why,
     }
     return element("tr", *(element("td", cell, class_=style) for style, cell in cells.items()))
+
+
+def whole_run(limit: dict[str, Any]) -> str:
+    """The figure with ramp and warm-up, where it is another: "with ramp 812 ms"."""
+    whole = (limit.get("whole_run") or {}).get("value")
+    if whole is None:
+        return ""
+    said = numbers.quantity(whole, metric=limit["metric"], statistic=limit["statistic"])
+    return f"with ramp {said}" if said != value_text(limit) else ""
+
+
+def by_user(limit: dict[str, Any]) -> str:
+    """The interval that allows for users who differ, where these samples are worth fewer than they are."""
+    found = limit.get("by_user") or {}
+    if not found or found["worth"] >= limit["n"]:
+        return ""
+    low, high = ("open" if end is None else numbers.milliseconds(end, unit=False) for end in found["ci"])
+    return f"by user {low} – {high}"
+
+
+def _with(figure: str, beneath: str) -> Html | str:
+    return join([figure, element("small", beneath, class_="bounds")]) if beneath else figure
 
 
 def interval(limit: dict[str, Any]) -> str:

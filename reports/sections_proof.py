@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from crosstalk.checks.columns import MISSING, present
-from crosstalk.checks.judge_arrivals import arrivals_text
 from reports import figures, numbers
-from reports.markup import Html, definitions, details, element, join, paragraph, section, state, table
+from reports.markup import Html, definitions, details, element, join, paragraph, section, table
 from reports.material import Material
 
 #: key of run.json → heading
@@ -87,51 +86,6 @@ def _shortest_run(runs: dict[str, Any]) -> list[tuple[object, object]]:
         ("shortest run", text),
         ("runs that repeated their own reference", f"{numbers.count(back)} of {numbers.count(whole)}"),
     ]
-
-
-def generator(material: Material, drawn: dict[str, Html]) -> Html:
-    title = "The generator itself"
-    measurement = material.verdict.get("measurement") or {}
-    if not measurement:
-        return section("generator", title, paragraph("No figures of the generator were recorded.", class_="lead"))
-    cpu = measurement.get("cpu_percent") or {}
-    pairs: list[tuple[object, object]] = [
-        ("judged", state(str(measurement.get("verdict", "unknown")))),
-        ("clock", measurement.get("clock", numbers.NONE)),
-        ("arrivals", arrivals_text(measurement.get("arrivals") or {})),
-        ("receive lag", _lags(measurement.get("receive_lag_ms"))),
-        ("schedule lag", _lags(measurement.get("schedule_lag_ms"))),
-        ("hub lag", _lags(measurement.get("hub_lag_ms"))),
-        ("CPU, highest", ", ".join(f"{name} {value:.0f} %" for name, value in sorted(cpu.items())) or numbers.NONE),
-        ("exact stamps", numbers.share(measurement.get("exact_share"))),
-        ("unaccounted events", numbers.count(measurement.get("unaccounted_events"))),
-    ]
-    causes = [str(cause) for cause in measurement.get("causes") or []]
-    problems = [str(problem) for problem in material.run.get("problems") or []]
-    said = (
-        [element("ul", *(element("li", numbers.thin(text)) for text in dict.fromkeys([*causes, *problems])))]
-        if causes or problems
-        else []
-    )
-    lead = (
-        "A generator that is short of breath makes a backend look slow; past its limits timing is unknown, never bad."
-    )
-    return section("generator", title, definitions(pairs), *said, drawn.get("generator", ""), lead=lead)
-
-
-def _lags(lag: Any) -> str:
-    """{"p50": ms, "p99": ms, "max": ms} on one line; a single figure is the largest."""
-    if lag is None or lag == {}:
-        return numbers.NONE
-    if not isinstance(lag, dict):
-        return numbers.milliseconds(float(lag))
-    names = {"p50": "p50", "p99": "p99", "max": "largest"}
-    said = [
-        f"{names.get(key, key)} {numbers.milliseconds(value)}"
-        for key, value in lag.items()
-        if isinstance(value, int | float)
-    ]
-    return ", ".join(said) or numbers.NONE
 
 
 def provenance(material: Material) -> Html:

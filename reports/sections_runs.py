@@ -1,12 +1,10 @@
-"""What happened to the runs: how far they got, how long everything took, which ended badly."""
+"""What happened to the runs: how far they got, two of them up close, and all of them over time."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from reports import figures, numbers, plots
 from reports.drawing import Plot
-from reports.figures import Spread, Step
+from reports.figures import Step
 from reports.markup import Html, details, element, join, paragraph, section, table
 from reports.material import Material
 
@@ -14,16 +12,13 @@ NO_RUNS = paragraph("No run was recorded, so there is nothing to show here.", cl
 
 
 def all_plots(material: Material) -> list[Plot]:
-    """Every figure that the record has data for."""
+    """Of these sections, every figure that the record has data for."""
     runs, events, health = material.table("runs"), material.table("events"), material.table("health")
-    found = []
-    spreads = figures.spreads(material.tally, runs, events)
-    if spreads:
-        found.append(plots.times(spreads, _upper_limits(material)))
+    found: list[Plot] = []
     for which, row in figures.typical_and_slowest(runs):
         found.append(plots.waterfall(f"waterfall_{which}", f"The {which} run", runs, row, events))
     if runs["run"].size:
-        found.append(plots.over_time(runs, health, material.started_ns))
+        found.append(plots.over_time(runs, health, material.started_ns, window=_window(material)))
     if health["worker"].size:
         found.append(plots.generator(health, material.started_ns))
     return found
@@ -56,34 +51,6 @@ def _step(step: Step, before: int | None, begins: bool) -> Html:
     ]
     note = [element("p", step.note, class_="note")] if step.note else []
     return element("li", *shown, *note, class_="begins" if begins else None)
-
-
-def times(material: Material, drawn: dict[str, Html]) -> Html:
-    title = "Where the time goes"
-    spreads = figures.spreads(material.tally, material.table("runs"), material.table("events"))
-    if not spreads:
-        return section("times", title, NO_RUNS)
-    heads = ("Time", "n", "p50", "p90", "p95", "p99", "largest")
-    rows = [_spread_row(one) for one in spreads]
-    lead = (
-        "Above the line, the milestones of a run; below it, the time from the prompt to each kind of event. Runs of "
-        "the ramp and runs that were cut off are left out; a run that never ended counts as longer than any other."
-    )
-    listed = table(
-        heads,
-        rows,
-        right=range(1, 7),
-        caption="in milliseconds; a percentile needs enough samples (29, 59, 299) or is left open",
-    )
-    return section("times", title, drawn.get("times", ""), details("The figures", listed), lead=lead)
-
-
-def _spread_row(one: Spread) -> list[object]:
-    def cell(value: float | None) -> str:
-        return "insufficient n" if value is None else numbers.milliseconds(value, unit=False)
-
-    name = plots.spoken(one.name)
-    return [name, numbers.count(one.n), *(cell(v) for v in (one.p50, one.p90, one.p95, one.p99, one.high))]
 
 
 def waterfalls(material: Material, drawn: dict[str, Html]) -> Html:
@@ -144,6 +111,9 @@ def over_time(material: Material, drawn: dict[str, Html]) -> Html:
     return section("over-time", title, drawn.get("over_time", ""), lead=lead)
 
 
-def _upper_limits(material: Material) -> list[dict[str, Any]]:
-    listed = material.verdict.get("limits") or []
-    return [one for one in listed if str(one.get("metric", "")).endswith("_ms") and one.get("limit") is not None]
+def _window(material: Material) -> tuple[float, float] | None:
+    """Seconds between which the runs started that are judged; None where no run was."""
+    window = material.verdict.get("window") or {}
+    if not window.get("runs"):
+        return None
+    return tuple((int(window[end]) - material.started_ns) / 1e9 for end in ("from_ns", "until_ns"))  # type: ignore[return-value]

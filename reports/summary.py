@@ -14,6 +14,8 @@ from reports.material import Material
 from reports.words import (
     JUDGEMENTS,
     channel_claim,
+    goodput_text,
+    judged_text,
     judgement,
     limit_state,
     limit_text,
@@ -21,6 +23,7 @@ from reports.words import (
     pass_rate,
     since_lines,
     value_text,
+    window_text,
     word,
 )
 
@@ -43,8 +46,10 @@ def summary(material: Material, problems: list[str]) -> str:
     parts = [
         f"# {SIGNS[material.state]} {word(verdict)} · {_text(load_test.get('scenario', 'load test'))}",
         f"**{_text(verdict.get('sentence', ''))}**",
-        " · ".join(f"{name} {_told(judgement(verdict, name))}" for name in JUDGEMENTS),
+        " · ".join(_judged(verdict, name) for name in JUDGEMENTS),
         f"Arrivals: {_text(arrivals_text((verdict.get('measurement') or {}).get('arrivals') or {}))}.",
+        " ".join(_text(said) for said in (window_text(verdict), goodput_text(verdict)) if said),
+        *_bullets("Slower than the other workers", [one["said"] for one in _slower(verdict)]),
         *_bullets("LOOSENED since last time", since_lines(verdict, "loosened")),
         _phases(verdict),
         _limits(verdict),
@@ -56,6 +61,14 @@ def summary(material: Material, problems: list[str]) -> str:
         _beside(material),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _judged(verdict: dict[str, Any], name: str) -> str:
+    return f"{name} {_told(judgement(verdict, name))} {judged_text(verdict, name)}".rstrip()
+
+
+def _slower(verdict: dict[str, Any]) -> list[dict[str, Any]]:
+    return list((verdict.get("workers") or {}).get("slower") or [])
 
 
 def _phases(verdict: dict[str, Any]) -> str:

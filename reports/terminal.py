@@ -12,6 +12,7 @@ from reports.material import Material
 from reports.words import (
     JUDGEMENTS,
     channel_claim,
+    judged_text,
     judgement,
     limit_state,
     limit_text,
@@ -48,9 +49,16 @@ def closing(material: Material, *, colour: bool, shown_as: str) -> str:
         lines.append(f"LOOSENED  and {len(loosened) - 2} more, in the report")
     lines += [painted(material.state, f"{word(verdict)}  ") + _test_name(material)]
     lines += _wrapped(str(verdict.get("sentence", "")), most=4)
-    judged = [painted(judgement(verdict, name), f"{name} {_told(judgement(verdict, name))}") for name in JUDGEMENTS]
+    judged = [painted(judgement(verdict, name), _judged(verdict, name)) for name in JUDGEMENTS]
     lines += ["", "judged      " + "   ".join(judged), *_phases(verdict, painted)]
-    after = [*_broke(verdict), *_isolation(verdict), *_arrivals(verdict), _accounts(material), *_since(verdict)]
+    after = [
+        *_broke(verdict),
+        *_isolation(verdict),
+        *_arrivals(verdict),
+        *_goodput(verdict),
+        _accounts(material),
+        *_since(verdict),
+    ]
     lines += [*_limits(verdict, painted, most=LINES - 2 - len(lines) - len(after)), *after]
     # the path comes last and whole: it is there to be copied
     shown = [*(_fitted(line) for line in lines[: LINES - 2]), "", f"report      {shown_as}/report.html"]
@@ -64,6 +72,10 @@ class _Paint:
     def __call__(self, state: str, text: str) -> str:
         code = COLOURS.get(state)
         return f"\x1b[1;{code}m{text}\x1b[0m" if self.colour and code else text
+
+
+def _judged(verdict: dict[str, Any], name: str) -> str:
+    return f"{name} {_told(judgement(verdict, name))} {judged_text(verdict, name, short=True)}".rstrip()
 
 
 def _told(state: str) -> str:
@@ -155,6 +167,19 @@ def _arrivals(verdict: dict[str, Any]) -> list[str]:
     """One line where there is a rate to keep."""
     figures = (verdict.get("measurement") or {}).get("arrivals") or {}
     return [f"arrivals    {arrivals_text(figures)}"] if figures.get("process", "think") != "think" else []
+
+
+def _goodput(verdict: dict[str, Any]) -> list[str]:
+    """One line, and one more where a worker is slower than the others."""
+    said, window = verdict.get("goodput") or {}, verdict.get("window") or {}
+    lines = []
+    if said.get("per_s") is not None:
+        good, runs = (numbers.count(said[name], separator=",") for name in ("runs_good", "runs"))
+        state = f"; {window['state']}" if window.get("state") in ("steady", "no steady state") else ""
+        lines.append(f"goodput     {said['per_s']:.2f} runs/s ended well and in time, {good} of {runs}{state}")
+    slower = (verdict.get("workers") or {}).get("slower") or []
+    more = f" (+{len(slower) - 1} more)" if len(slower) > 1 else ""
+    return [*lines, *(f"slower      {one['said']}{more}" for one in slower[:1])]
 
 
 def _accounts(material: Material) -> str:

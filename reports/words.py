@@ -21,6 +21,17 @@ def judgement(verdict: dict[str, Any], name: str) -> str:
     return {"not judged": "warn"}.get(str(apart), str(apart or "unknown"))
 
 
+def judged_text(verdict: dict[str, Any], name: str, *, short: bool = False) -> str:
+    """What stands behind a judgement's word: "for 2 of 9, 7 NOT JUDGED" of the times, "" where all were judged."""
+    if name != "timing":
+        return ""
+    asked = [one for one in verdict.get("limits") or [] if one.get("required") and one.get("judgement") == name]
+    judged = sum(one.get("verdict") != "unknown" for one in asked)
+    if not judged or judged == len(asked):
+        return ""
+    return f"for {judged} of {len(asked)}" + ("" if short else f", {len(asked) - judged} NOT JUDGED")
+
+
 def limit_state(limit: dict[str, Any]) -> str:
     """A key of `markup.STATES`: pass, fail, unknown (counts), warn (NOT JUDGED, does not count), shown, not reached."""
     said = str(limit.get("verdict", "unknown"))
@@ -64,6 +75,34 @@ def pass_rate(phase: dict[str, Any], verdict: dict[str, Any]) -> tuple[int, int]
     states = [limit_state(one) for one in verdict.get("limits") or [] if one.get("phase") == phase.get("name")]
     judged = [one for one in states if one in ("pass", "fail")]
     return judged.count("pass"), len(judged)
+
+
+def window_text(verdict: dict[str, Any]) -> str:
+    """Which runs the times are of: "Times are of 612 runs: steady, 33 blocks of 1.1 s without …"."""
+    window = verdict.get("window") or {}
+    if "runs" not in window:
+        return ""
+    left_out = int(window["runs_left_out"])
+    runs = numbers.plural(int(window["runs"]), "run", separator=numbers.COMMA)
+    said = f"Times are of {runs} in {float((window['until_ns'] - window['from_ns']) / 1e9):.1f} s"
+    said += f", without {numbers.count(left_out, separator=numbers.COMMA)} of the ramp" if left_out else ""
+    said += f" and a warm-up of {window['warm_up_s']:.1f} s" if window["warm_up_s"] else ""
+    meaning = {"too short to tell": "; the ramp alone decides", "no steady state": "; no time of a run can pass"}
+    return f"{said}. {str(window['state']).capitalize()}: {window['reason']}{meaning.get(str(window['state']), '')}."
+
+
+def goodput_text(verdict: dict[str, Any]) -> str:
+    """Runs per second that ended well and met every limit; "" without a second to count in."""
+    said = verdict.get("goodput") or {}
+    if said.get("per_s") is None:
+        return ""
+    good, well, runs = (numbers.count(said[name], separator=numbers.COMMA) for name in _GOOD)
+    limits = numbers.plural(len(said["limits"]), "limit")
+    rate = f"Goodput {said['per_s']:.2f} runs/s"
+    return f"{rate}: of {runs} runs {well} ended well, {good} of them within {limits} of a run."
+
+
+_GOOD = ("runs_good", "runs_ended_well", "runs")
 
 
 def reasons(verdict: dict[str, Any]) -> list[str]:

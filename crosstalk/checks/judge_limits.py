@@ -1,22 +1,26 @@
 """One limit against the tally: pass, fail or unknown, with the figures and the reason.
 
 A percentile passes when the confidence bound of its quantile is inside the limit, fails when the whole interval lies
-outside, and is unknown between. A maximum, a count, and a share whose limit is 100 % or 0 % are promises about every
-attempt: the attempts themselves decide. Other shares are judged by their exact (Clopper-Pearson) bound.
+outside, and is unknown between; without a steady state it cannot pass, for there is no one quantile to be inside.
+Beside the interval that is judged stands the one that allows for users who differ (`by_user`). A maximum, a count, and
+a share whose limit is 100 % or 0 % are promises about every attempt: the attempts themselves decide. Other shares are
+judged by their exact (Clopper-Pearson) bound.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from crosstalk.checks import statistics
+from crosstalk.checks.by_user import ByUser, bounds_by_user
 from crosstalk.checks.limits import Limit, Limits
-from crosstalk.checks.metrics import QUANTILES, Metric, metric_of, metric_unit
+from crosstalk.checks.metrics import OF_THE_GENERATOR, QUANTILES, Metric, metric_of, metric_unit
+from crosstalk.checks.steady import UNSTEADY
 from crosstalk.checks.tally import Tally
 from crosstalk.checks.verdicts import FAIL, PASS, UNKNOWN
 from crosstalk.checks.words import counted, listed, number, percent, quantity
@@ -43,6 +47,7 @@ class Finding:
     reason: str
     ci: tuple[float | None, float | None] | None = None
     needed: int | None = None
+    by_user: ByUser | None = None
 
 
 def judge_limit(limit: Limit, grounds: Grounds) -> dict[str, Any]:
@@ -66,6 +71,7 @@ def judge_limit(limit: Limit, grounds: Grounds) -> dict[str, Any]:
         "value": _finite(finding.value),
         "ci": None if finding.ci is None else [_finite(bound) for bound in finding.ci],
         "n": finding.n,
+        "by_user": _by_user(finding.by_user),
         "verdict": finding.verdict,
         "reason": finding.reason,
         "direction": None if limit.bound is None else ("at_most" if limit.at_most is not None else "at_least"),
@@ -139,10 +145,15 @@ def _rounded_up(seconds: float) -> float:
 def _find(limit: Limit, metric: Metric, grounds: Grounds) -> Finding:
     finding = {"share": _find_share, "count": _find_count, "time": _find_time}[metric.kind](limit, metric, grounds)
     if limit.bound is None and finding.verdict != UNKNOWN:
-        return Finding(UNKNOWN, finding.value, finding.n, "shown; no limit is set", finding.ci, finding.needed)
+        return replace(finding, verdict=UNKNOWN, reason="shown; no limit is set")
     if metric.judgement == "timing" and grounds.clock_causes:
         why = f"timing cannot be believed: {listed(list(grounds.clock_causes), most=2)}"
-        return Finding(UNKNOWN, finding.value, finding.n, why, finding.ci, finding.needed)
+        return replace(finding, verdict=UNKNOWN, reason=why)
+    of_runs = metric.kind == "time" and metric.source != "connection" and metric.name not in OF_THE_GENERATOR
+    if finding.verdict == PASS and of_runs:
+        window = grounds.tally.runs.window()
+        if window.state == UNSTEADY:
+            return replace(finding, verdict=UNKNOWN, reason=f"{UNSTEADY}: {window.reason}")
     return finding
 
 
@@ -174,7 +185,7 @@ def _find_count(limit: Limit, metric: Metric, grounds: Grounds) -> Finding:
 
 
 def _find_time(limit: Limit, metric: Metric, grounds: Grounds) -> Finding:
-    samples = grounds.tally.samples(limit.metric)
+    samples, users = grounds.tally.samples_by_user(limit.metric)
     n, needed = len(samples), samples_for(limit)
     if n == 0:
         return Finding(UNKNOWN, None, 0, _no_samples(metric, grounds.tally, limit), None, needed)
@@ -185,9 +196,17 @@ def _find_time(limit: Limit, metric: Metric, grounds: Grounds) -> Finding:
         return Finding(_compare(value, value, limit), value, n, f"worst of {counted(n, metric.samples)}{lost}", None, 1)
     quantile = QUANTILES[limit.statistic]
     low, high = statistics.lower_bound(samples, quantile), statistics.upper_bound(samples, quantile)
-    verdict = _compare(-math.inf if low is None else low, math.inf if high is None else high, limit)
+    by_user = bounds_by_user(samples, users, quantile)
+    verdict = _compare(*_ends(low, high), limit)
     point = statistics.percentile(samples, quantile) if n >= needed else None
-    return Finding(verdict, point, n, _why(verdict, low, high, n, needed, metric) + lost, (low, high), needed)
+    why = _why(verdict, low, high, n, needed, metric) + lost
+    if verdict != UNKNOWN and by_user is not None and verdict != _compare(*_ends(by_user.low, by_user.high), limit):
+        why += f"; as its users differ, these are worth {by_user.worth:,}, too few to be sure"
+    return Finding(verdict, point, n, why, (low, high), needed, by_user)
+
+
+def _ends(low: float | None, high: float | None) -> tuple[float, float]:
+    return -math.inf if low is None else low, math.inf if high is None else high
 
 
 def _why(verdict: str, low: float | None, high: float | None, n: int, needed: int, metric: Metric) -> str:
@@ -228,6 +247,13 @@ def _beside(limit: Limit, metric: Metric, tally: Tally) -> dict[str, Any]:
 
     workers = {worker: figure(tally.samples(limit.metric, worker=worker)) for worker in tally.runs.workers.names()}
     return {"whole_run": figure(tally.samples(limit.metric, window="all")), "workers": dict(sorted(workers.items()))}
+
+
+def _by_user(found: ByUser | None) -> dict[str, Any] | None:
+    """The bounds that allow for users who differ, and how many independent samples these are worth."""
+    if found is None:
+        return None
+    return {"ci": [_finite(found.low), _finite(found.high)], "worth": found.worth, "users": found.users}
 
 
 def _finite(value: float | None) -> float | None:

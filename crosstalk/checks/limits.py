@@ -56,13 +56,15 @@ class Generator:
     """How much of its own trouble the load generator may have before its timing is worth nothing.
 
     `hub_lag_p99_ms_max` is the 99th percentile of each second's worst lag; `cpu_percent_max` is passed when a process
-    stays above it for three seconds in a row.
+    stays above it for three seconds in a row. `wall_step_ms_max`: how far the wall clock may be set, forward or back;
+    the kernel's stamps are of it.
     """
 
     receive_lag_p99_ms_max: float = 50.0
     hub_lag_p99_ms_max: float = 250.0
     schedule_lag_p99_ms_max: float = 100.0
     cpu_percent_max: float = 90.0
+    wall_step_ms_max: float = 100.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,7 @@ METRICS: dict[str, Metric] = {
             authentication_time="welcome in hand - 101 in hand",
             probe_time="round trip of a ping frame: each connection's median",
         ),
+        *_times("connection", "lost connections", reconnect_time="ready again - transport lost"),
         *_times(
             "run",
             "runs",
@@ -88,6 +89,9 @@ METRICS: dict[str, Metric] = {
         *_times("event", "events", receive_lag="received - arrived: the harness's own"),
     ]
 }
+
+#: times of the load generator, which say nothing of the target
+OF_THE_GENERATOR = ("schedule_lag_ms", "receive_lag_ms")
 
 _OF_A_KIND = re.compile(r"(event_time_ms|event_gap_ms)\[([a-z][a-z0-9_]*)\]")
 

@@ -74,7 +74,8 @@ def samples_needed(quantile: float, confidence: float = CONFIDENCE, *, exceedanc
 
     Smallest n with P(Binomial(n, 1 - quantile) <= exceedances) <= 1 - confidence. With none allowed it is
     ln(1 - confidence) / ln(quantile): 29, 59, 299 for p90, p95, p99 at 95 %, and 44, 90, 459 at 99 %. MLPerf's floors
-    for early stopping, 64, 130, 662, are those with one allowed, at 99 %.
+    for early stopping, 64, 130, 662, are those with one allowed, at 99 %: its LoadGen takes the t-th longest query as
+    its estimate, t being the most that may lie above the quantile, and so needs a t of at least 1.
     """
     n = max(math.ceil(math.log(1.0 - confidence) / math.log(quantile) - _TIE), exceedances + 1)
     while binomial_cdf(exceedances, n, 1.0 - quantile) > 1.0 - confidence + _TIE:

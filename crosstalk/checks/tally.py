@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from crosstalk.checks.columns import Columns
+from crosstalk.checks.columns import CodedEvents, Columns
 from crosstalk.checks.metrics import METRICS, kind_in, metric_of
 from crosstalk.checks.tally_connections import ConnectionTally
 from crosstalk.checks.tally_faults import ExposureTally, HealthTally, ViolationTally
@@ -64,6 +64,10 @@ class Tally:
         if table in takers and columns and len(next(iter(columns.values()))):
             takers[table](columns)
 
+    def add_events(self, events: CodedEvents) -> None:
+        """The same as `add("events", …)`, for events whose texts are coded."""
+        self.runs.add_coded(events)
+
     def settle(self) -> None:
         """Everything is in: what only the whole record can tell is told now. May be called again."""
         self.violations.settle(self.id_owners)
@@ -75,21 +79,30 @@ class Tally:
     def samples(self, metric: str, *, window: str = "judged", worker: str | None = None) -> np.ndarray:
         """Samples of a time metric in ms, ascending; +inf for what never came.
 
-        :param window: `judged`: of runs that started after the ramp; `all`: of all but those that were cut.
-            Connections have no window.
+        :param window: `judged`: of runs that started after the ramp and the warm-up; `all`: of all but those that were
+            cut. Connections have no window.
         :raises KeyError: when it is not a time metric.
         """
+        return np.sort(self._samples(metric, window, worker)[0])
+
+    def samples_by_user(
+        self, metric: str, *, window: str = "judged", worker: str | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The same samples, and beside each the number of the account that it is of."""
+        found, accounts = self._samples(metric, window, worker)
+        order = np.argsort(found, kind="stable")
+        return found[order], accounts[order]
+
+    def _samples(self, metric: str, window: str, worker: str | None) -> tuple[np.ndarray, np.ndarray]:
         known = metric_of(metric)
         if known is None or known.kind != "time":
             raise KeyError(f"expected a time metric, came {metric!r}")
         if known.source == "connection":
-            found = self.connections.samples(metric, worker=worker)
-        elif known.source == "run":
-            found = self.runs.run_samples(metric, window=window, worker=worker)
-        else:
-            name, kind = kind_in(metric) or (metric, "")
-            found = self.runs.event_samples(name, kind=kind, window=window, worker=worker)
-        return np.sort(found)
+            return self.connections.samples(metric, worker=worker)
+        if known.source == "run":
+            return self.runs.run_samples(metric, window=window, worker=worker)
+        name, kind = kind_in(metric) or (metric, "")
+        return self.runs.event_samples(name, kind=kind, window=window, worker=worker)
 
     def share(self, metric: str) -> Share:
         """:raises KeyError: when it is not a share."""

@@ -16,7 +16,8 @@ _BETWEEN = {
     "ready_time_ms": ("begun_ns", "ready_ns"),
     "authentication_time_ms": ("upgraded_ns", "ready_ns"),
 }
-_INSTANTS = ("begun_ns", "connected_ns", "upgraded_ns", "ready_ns", "probe_time_median_ns", "close_code", "http_status")
+_WAY_UP = ("begun_ns", "connected_ns", "upgraded_ns", "ready_ns")
+_FIGURES = (*_WAY_UP, "ended_ns", "probe_time_median_ns", "close_code", "http_status")
 
 
 class ConnectionTally:
@@ -26,9 +27,9 @@ class ConnectionTally:
         self._words: Names[str] = Names()
         self._words.numbers(["user", "bad_token", "ready", "refused", "us", "peer", "transport"])
         self._workers: Names[str] = Names()
-        self._rows = Grown(
-            **dict.fromkeys(["worker", "purpose", "outcome", "closed_by", *_INSTANTS], np.int64), error=np.bool_
-        )
+        self._accounts: Names[str] = Names()
+        integers = ("worker", "account", "purpose", "outcome", "closed_by", *_FIGURES)
+        self._rows = Grown(**dict.fromkeys(integers, np.int64), error=np.bool_)
         self.mismatched: set[str] = set()  # accounts whose socket named somebody else
         self.identities: dict[str, int] = {}
 
@@ -36,9 +37,10 @@ class ConnectionTally:
         words = {name: self._words.numbers(columns[name]) for name in ("purpose", "outcome", "closed_by")}
         self._rows.add(
             worker=self._workers.numbers(columns["worker"]),
+            account=self._accounts.numbers(columns["account"]),
             error=np.array([error != "" for error in columns["error"]], dtype=np.bool_),
             **words,
-            **{name: columns[name] for name in _INSTANTS},
+            **{name: columns[name] for name in _FIGURES},
         )
         for purpose, account, identity in zip(columns["purpose"], columns["account"], columns["identity"], strict=True):
             if purpose == "user":
@@ -79,22 +81,49 @@ class ConnectionTally:
         people = self._attempts("user")
         if metric == "close_1011":
             return int(np.sum(people & (self._rows["close_code"] == 1011))), int(np.sum(people))
-        ready = people & self._is("outcome", "ready")
-        by_others = self._is("closed_by", "peer") | self._is("closed_by", "transport")
-        return int(np.sum(ready & by_others)), int(np.sum(ready))
+        return int(np.sum(people & self._lost())), int(np.sum(people & self._is("outcome", "ready")))
 
-    def samples(self, metric: str, *, worker: str | None) -> np.ndarray:
-        """ms, +inf for those that never got there. Unordered."""
+    def samples(self, metric: str, *, worker: str | None) -> tuple[np.ndarray, np.ndarray]:
+        """ms, +inf for those that never got there, and the account of each. Unordered."""
         rows, chosen = self._rows, self._attempts("user")
         if worker is not None:
             chosen = chosen & (rows["worker"] == self._workers.number(worker))
         if metric == "probe_time_ms":
-            values = rows["probe_time_median_ns"][chosen]
-            return np.array(values[values != MISSING] / 1e6)
+            values = rows["probe_time_median_ns"]
+            chosen = chosen & (values != MISSING)
+            return values[chosen] / 1e6, rows["account"][chosen]
+        if metric == "reconnect_time_ms":
+            return self._reconnects(chosen)
         begin, end = (rows[name] for name in _BETWEEN[metric])
         chosen = chosen & (begin != MISSING)
-        samples: np.ndarray = np.where(end == MISSING, np.inf, (end - begin) / 1e6)[chosen]
-        return samples
+        return np.where(end == MISSING, np.inf, (end - begin) / 1e6)[chosen], rows["account"][chosen]
+
+    def _reconnects(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Transport lost → ready again: the account's next connection that became ready, of those begun after it.
+
+        +inf where all of those failed; no sample where there was none, as when the load test ended.
+        """
+        rows = self._rows
+        later: dict[int, list[tuple[int, int]]] = {}  # account → (begun, ready) in order
+        for row in np.lexsort((rows["begun_ns"], rows["account"])).tolist():
+            if chosen[row]:
+                begun, ready = int(rows["begun_ns"][row]), int(rows["ready_ns"][row])
+                later.setdefault(int(rows["account"][row]), []).append((begun, ready))
+        samples, accounts = [], []
+        for row in np.flatnonzero(chosen & self._lost() & (rows["ended_ns"] != MISSING)).tolist():
+            ended, account = int(rows["ended_ns"][row]), int(rows["account"][row])
+            tried = [ready for begun, ready in later[account] if begun >= ended]
+            if tried:
+                again = min((ready for ready in tried if ready != MISSING), default=None)
+                samples.append(np.inf if again is None else (again - ended) / 1e6)
+                accounts.append(account)
+        return np.array(samples, dtype=float), np.array(accounts, dtype=np.int64)
+
+    def _lost(self) -> np.ndarray:
+        """Ready, and ended by the peer or the transport."""
+        by_others = self._is("closed_by", "peer") | self._is("closed_by", "transport")
+        lost: np.ndarray = self._is("outcome", "ready") & by_others
+        return lost
 
     def _attempts(self, purpose: str) -> np.ndarray:
         chosen: np.ndarray = self._is("purpose", purpose) & ~self._cut()

@@ -153,6 +153,14 @@ class HealthTally:
     def roles(self) -> dict[str, str]:
         return {worker: rows[-1]["role"] for worker, rows in sorted(self._rows.items())}
 
+    def rows(self, worker: str) -> list[dict[str, Any]]:
+        """In the order in which they were written."""
+        return list(self._rows.get(worker, ()))
+
+    def first_ns(self) -> int:
+        """When the first row of all was written; 0 where there is none."""
+        return min((rows[0]["at_ns"] for rows in self._rows.values()), default=0)
+
     def last(self, worker: str) -> dict[str, Any] | None:
         rows = self._rows.get(worker)
         return rows[-1] if rows else None

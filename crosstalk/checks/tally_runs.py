@@ -1,15 +1,17 @@
 """What the rows of `runs` and `events` add up to: outcomes, shares, and the samples of every time.
 
-A *window* is `judged` (runs that started after the ramp) or `all`. Runs that we cut are in neither: they are counted
-apart. Shares and counts are of all runs, the ramp's too: a run that failed then has failed.
+A *window* is `judged` (runs that started after the ramp and after the warm-up, see `steady`) or `all`. Runs that we cut
+are in neither: they are counted apart. Shares and counts are of all runs, the ramp's too: a run that failed then has
+failed. Beside each sample stands the account that it is of: the samples of one user resemble each other.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from crosstalk.checks.columns import MISSING, Columns
+from crosstalk.checks.columns import MISSING, CodedEvents, Columns
 from crosstalk.checks.grown import Grown, Names
+from crosstalk.checks.steady import Steady, steady_window
 
 OUTCOMES = ("ok", "agent_error", "timeout", "disconnected", "refused", "violated", "cut")
 _NEVER_ENDED = ("timeout", "disconnected", "refused")
@@ -37,6 +39,8 @@ _RUN_FIGURES = (
     "tools_started",
 )
 
+#: ms, and beside each the number of the account that it is of
+Samples = tuple[np.ndarray, np.ndarray]
 RunKey = tuple[str, str]  # account and wire run id: several users may use one run id on purpose
 
 
@@ -60,6 +64,8 @@ class RunTally:
             **dict.fromkeys(["time_ns", "gap_ns", "chunk_gap_ns", "tool_time_ns", "lag_ns"], np.int64),
             exact=np.bool_,
         )
+        self._window: tuple[int, Steady] | None = None  # of so many runs
+        self._key_accounts = np.empty(0, dtype=np.int64)
 
     def add_runs(self, columns: Columns) -> None:
         self.runs.add(
@@ -72,10 +78,29 @@ class RunTally:
         )
 
     def add_events(self, columns: Columns) -> None:
-        self.events.add(
+        self._add_events(
+            columns,
             key=self._keys_of(columns),
             worker=self.workers.numbers(columns["worker"]),
             kind=self._kinds.numbers(columns["kind"]),
+        )
+
+    def add_coded(self, events: CodedEvents) -> None:
+        """Each word is looked up once, not once for each event."""
+        texts = events.texts
+        account, run = texts["account"], texts["run"]
+        self._add_events(
+            events.others,
+            key=self.keys.numbers(zip(account.words, run.words, strict=True))[run.codes],
+            worker=self.workers.numbers(texts["worker"].words)[texts["worker"].codes],
+            kind=self._kinds.numbers(texts["kind"].words)[texts["kind"].codes],
+        )
+
+    def _add_events(self, columns: Columns, *, key: np.ndarray, worker: np.ndarray, kind: np.ndarray) -> None:
+        self.events.add(
+            key=key,
+            worker=worker,
+            kind=kind,
             time_ns=columns["arrived_ns"] - columns["sent_ns"],
             lag_ns=columns["received_ns"] - columns["arrived_ns"],
             **{name: columns[name] for name in ("gap_ns", "chunk_gap_ns", "tool_time_ns", "exact")},
@@ -98,11 +123,20 @@ class RunTally:
         if metric == "runs_ok":
             return int(np.sum(self._is("ok"))), int(np.sum(kept))
         if metric == "events_complete":
-            numbers = np.array([self.keys.number(key) for key in broken], dtype=np.int64)
-            whole = kept & ~self._is(*_NEVER_ENDED) & ~np.isin(self.runs["key"], numbers)
+            whole = kept & ~self._is(*_NEVER_ENDED) & ~self._broken(broken)
             return int(np.sum(whole)), int(np.sum(kept))
         started, done = self.runs["tools_started"][kept], self.runs["tools_done"][kept]
         return int(np.sum(np.minimum(started, done))), int(np.sum(np.maximum(started, done)))
+
+    def ended_well(self, broken: set[RunKey]) -> np.ndarray:
+        """Of every run: did it end ok, with a delivery that was complete and in order?"""
+        well: np.ndarray = self._is("ok") & ~self._broken(broken)
+        return well
+
+    def _broken(self, broken: set[RunKey]) -> np.ndarray:
+        numbers = np.array([self.keys.number(key) for key in broken], dtype=np.int64)
+        found: np.ndarray = np.isin(self.runs["key"], numbers)
+        return found
 
     def runs_ok_without_nonce(self) -> int:
         return int(np.sum(self._is("ok") & ~self.runs["nonce_back"]))
@@ -117,47 +151,71 @@ class RunTally:
 
     # -- times
 
-    def run_samples(self, metric: str, *, window: str, worker: str | None) -> np.ndarray:
-        """Samples of a run's metric in ms; +inf for runs that never got there. Unordered."""
-        runs, chosen = self.runs, self._chosen(window, worker)
-        lost = self._lost()
+    def window(self) -> Steady:
+        """The part of the load test that is judged, as the runs that are known by now tell it."""
+        runs = self.runs
+        if self._window is None or self._window[0] != len(runs):
+            told = steady_window(runs["sent_ns"], runs["end_ns"], runs["account"], runs["warm_up"])
+            self._window = len(runs), told
+        return self._window[1]
+
+    def run_samples(self, metric: str, *, window: str, worker: str | None) -> Samples:
+        """A run's metric in ms, +inf for runs that never got there, and the account of each. Unordered."""
+        values, known = self.run_values(metric)
+        chosen = self.chosen(window, worker) & known
+        return values[chosen], self.runs["account"][chosen]
+
+    def run_values(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """Of every run: its metric in ms, +inf where it never got there, and whether it has that metric at all.
+
+        :raises KeyError: when it is not a time of a run.
+        """
+        runs, lost = self.runs, self._lost()
         if metric in _SINCE_SENT:
             instant = runs[_SINCE_SENT[metric]]
-            return _censored(instant - runs["sent_ns"], instant != MISSING, chosen & (lost | (instant != MISSING)))
-        if metric in _UNTIL_END:
+            there = instant != MISSING
+            values, known = instant - runs["sent_ns"], lost | there
+        elif metric in _UNTIL_END:
             there = (runs["end_ns"] != MISSING) & ~lost
-            return _censored(runs["end_ns"] - runs[_UNTIL_END[metric]], there, chosen & (there | lost))
-        if metric == "stall_max_ms":
+            values, known = runs["end_ns"] - runs[_UNTIL_END[metric]], there | lost
+        elif metric == "stall_max_ms":
             there = (runs["stall_max_ns"] != MISSING) & ~lost
-            return _censored(runs["stall_max_ns"], there, chosen & (there | lost))
-        if metric == "handoff_time_ms":
-            handed = runs["handoffs"] > 0
-            return _censored(runs["handoff_time_max_ns"], runs["handoff_time_max_ns"] != MISSING, chosen & handed)
-        if metric == "schedule_lag_ms":
-            return _ms((runs["sent_ns"] - runs["intended_ns"])[chosen & ~self.runs["waited"]])
-        raise KeyError(metric)
+            values, known = runs["stall_max_ns"], there | lost
+        elif metric == "handoff_time_ms":
+            values, known = runs["handoff_time_max_ns"], runs["handoffs"] > 0
+            there = values != MISSING
+        elif metric == "schedule_lag_ms":
+            values, known = runs["sent_ns"] - runs["intended_ns"], ~runs["waited"]
+            there = known
+        else:
+            raise KeyError(metric)
+        return np.where(there, values / 1e6, np.inf), known
 
-    def event_samples(self, metric: str, *, kind: str = "", window: str, worker: str | None) -> np.ndarray:
-        """Samples of an event's metric in ms. Events of runs that have not ended yet wait. Unordered.
+    def event_samples(self, metric: str, *, kind: str = "", window: str, worker: str | None) -> Samples:
+        """An event's metric in ms, and the account of each. Events of runs that have not ended yet wait. Unordered.
 
         A run that fell silent in mid-stream has one chunk gap that never ended: +inf.
         """
         events = self.events
+        of_worker = self._of_worker(events["worker"], worker)
         if metric == "receive_lag_ms":  # the generator's own: every event of every run
-            return _ms(events["lag_ns"][self._of_worker(events["worker"], worker)])
-        chosen = self._run_is_in(window)[events["key"]] & self._of_worker(events["worker"], worker)
+            return _ms(events["lag_ns"][of_worker]), self._account_of_key()[events["key"][of_worker]]
+        column = {"event_time_ms": "time_ns", "event_gap_ms": "gap_ns"}.get(metric, metric.removesuffix("_ms") + "_ns")
+        chosen = self._run_is_in(window)[events["key"]] & of_worker & (events[column] != MISSING)
         if kind:
-            values = events["time_ns" if metric == "event_time_ms" else "gap_ns"]
-            chosen = chosen & (events["kind"] == self._kinds.number(kind))
-            return _ms(values[chosen & (values != MISSING)])
-        values = events[metric.removesuffix("_ms") + "_ns"]
-        samples = _ms(values[chosen & (values != MISSING)])
+            chosen &= events["kind"] == self._kinds.number(kind)
+        samples, accounts = _ms(events[column][chosen]), self._account_of_key()[events["key"][chosen]]
         if metric == "chunk_gap_ms":
             runs = self.runs
             silent = self._lost() & (runs["first_chunk_ns"] != MISSING) & (runs["end_ns"] == MISSING)
-            silent = silent & self._chosen(window, worker)
+            silent = silent & self.chosen(window, worker)
             samples = np.concatenate([samples, np.full(int(np.sum(silent)), np.inf)])
-        return samples
+            accounts = np.concatenate([accounts, runs["account"][silent]])
+        return samples, accounts
+
+    def kind_number(self, kind: str) -> int:
+        """As in the column `kind` of `events`; -1 for a kind that was not seen."""
+        return self._kinds.number(kind)
 
     def kinds(self) -> list[str]:
         """Kinds of events seen."""
@@ -181,28 +239,30 @@ class RunTally:
         lost: np.ndarray = self._is(*_NEVER_ENDED) | (self._is("violated") & (self.runs["end_ns"] == MISSING))
         return lost
 
-    def _chosen(self, window: str, worker: str | None) -> np.ndarray:
+    def chosen(self, window: str, worker: str | None = None) -> np.ndarray:
+        """Of every run: is it in the window, and of that worker?"""
         chosen: np.ndarray = ~self._is("cut") & self._of_worker(self.runs["worker"], worker)
         if window == "judged":
-            chosen &= ~self.runs["warm_up"]
+            chosen &= ~self.runs["warm_up"] & (self.runs["sent_ns"] >= self.window().from_ns)
         return chosen
 
     def _of_worker(self, workers: np.ndarray, worker: str | None) -> np.ndarray:
         chosen: np.ndarray = workers == (workers if worker is None else self.workers.number(worker))
         return chosen
 
+    def _account_of_key(self) -> np.ndarray:
+        """By number of the run's key: the number of its account."""
+        if len(self._key_accounts) != len(self.keys):
+            self._key_accounts = self._accounts.numbers(account for account, _ in self.keys.names())
+        return self._key_accounts
+
     def _run_is_in(self, window: str) -> np.ndarray:
         """By number of the run's key: has it ended, and is it in the window?"""
         inside = np.zeros(len(self.keys), dtype=np.bool_)
-        inside[self.runs["key"][self._chosen(window, None)]] = True
+        inside[self.runs["key"][self.chosen(window, None)]] = True
         return inside
 
 
 def _ms(values_ns: np.ndarray) -> np.ndarray:
     samples: np.ndarray = values_ns / 1e6
     return samples
-
-
-def _censored(values_ns: np.ndarray, there: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """ms of the chosen rows; +inf where the value is not there."""
-    return np.array(np.where(there, values_ns / 1e6, np.inf)[chosen])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 
 from crosstalk.checks.judge_limits import Grounds, judge_limit, limit_sentence, plan_sentence, samples_for, undecided
 from crosstalk.checks.limits import Limit, Limits, Phase
 from crosstalk.checks.tally import Tally
-from tests.checks.histories import clean, health, limits, lost_run, run, tally_of
+from tests.checks.histories import clean, columns, health, limits, lost_run, run, tally_of
 
 
 def p95(at_most: float = 2000.0, **changes: Any) -> Limit:
@@ -180,3 +182,67 @@ def test_the_plan_for_connections_counts_users() -> None:
     assert few == "will not be reached: p95 of connect_time needs 59 connections: 20 users, one connection each"
     assert plan_sentence(plan, users=60, seconds_per_turn=2.0, run_time_s=None).startswith("will judge: p95")
     assert plan_sentence(Limits("x"), users=1, seconds_per_turn=1.0, run_time_s=None).startswith("every limit")
+
+
+def tally_of_times(service_ms: np.ndarray, *, users: int | None = None) -> Tally:
+    """Runs a second apart, each of its own user if not said otherwise; quicker to make than rows."""
+    n = len(service_ms)
+    whole = {name: np.repeat(column, n) for name, column in columns("runs", [run(0)]).items()}
+    whole["sent_ns"] = whole["sent_ns"] + np.arange(n) * 1_000_000_000
+    whole["end_ns"] = whole["sent_ns"] + (service_ms * 1e6).astype(np.int64)
+    whole["run"] = np.array([f"r{i}" for i in range(n)], dtype=object)
+    whole["account"] = np.array([f"k{i % (users or n)}" for i in range(n)], dtype=object)
+    tally = Tally()
+    tally.add("runs", whole)
+    return tally
+
+
+@pytest.mark.parametrize(("n", "statistic", "quantile"), [(60, "p95", 1.6448536), (400, "p95", 1.6448536),
+                                                          (400, "p50", 0.0), (300, "p99", 2.3263479)])  # fmt: skip
+def test_at_the_boundary_a_verdict_is_wrong_in_one_load_test_in_twenty(n: int, statistic: str, quantile: float) -> None:
+    """The true quantile is the limit itself: to fail is wrong, and to pass is as lucky; 1,000 load tests of each."""
+    random, trials = np.random.default_rng(n), 1000
+    limit = p95(at_most=float(np.exp(6.0 + quantile)), statistic=statistic)
+    found = Counter(
+        judge_limit(limit, Grounds(tally_of_times(random.lognormal(6.0, 1.0, n))))["verdict"] for _ in range(trials)
+    )
+    most = 0.05 + 3 * (0.05 * 0.95 / trials) ** 0.5
+    assert found["fail"] <= most * trials, found
+    assert found["pass"] <= most * trials, found
+    assert found["fail"] + found["pass"] > 0.02 * trials, found
+
+
+def test_away_from_the_boundary_it_is_decided() -> None:
+    random = np.random.default_rng(2)
+    for factor, verdict in ((0.5, "fail"), (2.0, "pass")):
+        limit = p95(at_most=float(np.exp(6.0 + 1.6448536)) * factor)
+        found = Counter(
+            judge_limit(limit, Grounds(tally_of_times(random.lognormal(6.0, 1.0, 400))))["verdict"] for _ in range(200)
+        )
+        assert found[verdict] >= 190
+
+
+def test_users_who_differ_are_said_beside_the_interval() -> None:
+    """20 users, one of them always slow: 600 runs, but only twenty people."""
+    service_ms = np.where(np.arange(600) % 20 == 0, 9000.0, 100.0)
+    entry = judge_limit(p95(at_most=8000.0, statistic="p90"), Grounds(tally_of_times(service_ms, users=20)))
+    assert (entry["verdict"], entry["ci"]) == ("pass", [100, 100])
+    assert entry["by_user"]["users"] == 20
+    assert entry["by_user"]["worth"] < 60
+    assert entry["by_user"]["ci"][1] in (None, 9000)
+    assert entry["reason"].startswith("600 runs; as its users differ, these are worth ")
+    alike = judge_limit(p95(), Grounds(tally_of_times(np.full(600, 100.0), users=20)))
+    assert alike["reason"] == "600 runs"
+
+
+def test_without_a_steady_state_nothing_passes_and_what_failed_has_failed() -> None:
+    """One user, a turn a second; from the middle on each takes three times as long."""
+    slower = [run(n, service_ms=300.0 if n < 50 else 900.0) for n in range(100)]
+    entry = judged(p95(), slower)
+    assert entry["verdict"] == "unknown"
+    assert entry["reason"].startswith("no steady state: ")
+    assert (entry["value"], entry["ci"]) == (900, [900, 900])
+    assert judged(p95(at_most=200.0), slower)["verdict"] == "fail"
+    assert judged(p95(metric="schedule_lag_ms"), slower)["verdict"] == "pass"  # ours, not the target's
+    assert judged(share(1.0), slower)["verdict"] == "pass"
+    assert judged(p95(), [run(n, service_ms=900.0) for n in range(100)])["verdict"] == "pass"

@@ -7,6 +7,7 @@ import pytest
 from crosstalk.checks.limits import Limits, parse_limits
 from tests.checks.histories import (
     MS,
+    START_NS,
     History,
     bad_token,
     changed,
@@ -54,8 +55,14 @@ def test_runs_by_outcome_add_up() -> None:
 @pytest.mark.parametrize(
     ("history", "cause"),
     [
-        (changed(clean(), "health", hub_lag_max_ns=400 * MS), "hub lag of w1: p99 400 ms, at most 250 ms allowed"),
-        (changed(clean(), "health", cpu_percent=97.0), "CPU of w1: 97 % for seconds on end, at most 90 % allowed"),
+        (
+            changed(clean(), "health", hub_lag_max_ns=400 * MS),
+            "hub lag of w1: p99 400 ms, at most 250 ms allowed; at 0–4 s",
+        ),
+        (
+            changed(clean(), "health", cpu_percent=97.0),
+            "CPU of w1: 97 % for seconds on end, at most 90 % allowed; at 0–4 s",
+        ),
         (clean() | {"health": [health(worker="w2", events_received=0)]}, "worker w1 left no figures of its own health"),
     ],
 )
@@ -83,7 +90,7 @@ def test_a_busy_generator_does_not_spoil_delivery_and_isolation() -> None:
     )
     assert verdict["sentence"].endswith(
         "NOT JUDGED: max of connect_time, max of upgrade_time and 6 more "
-        "(timing cannot be believed: CPU of w1: 97 % for seconds on end, at most 90 % allowed)."
+        "(timing cannot be believed: CPU of w1: 97 % for seconds on end, at most 90 % allowed; at 0–4 s)."
     )
 
 
@@ -108,6 +115,15 @@ def test_a_target_that_changed_in_mid_run_spoils_timing() -> None:
     assert "the target's revision changed during the load test" in verdict["measurement"]["causes"]
     assert limit(verdict, "critical flow")["verdict"] == "unknown"
     assert verdict["judgements"]["delivery"] == "pass"
+
+
+def test_a_target_that_changed_is_told_with_its_revisions_and_when() -> None:
+    revisions = [
+        {"revision": name, "seen_ns": START_NS + at * 1000 * MS} for name, at in (("a", 0), ("b", 31), ("a", 61))
+    ]
+    target = {"ready": True, "changed": True, "revision": "a", "revisions": revisions}
+    said = "the target's revision changed during the load test: a, then b (seen at 31 s), a (seen at 61 s)"
+    assert said in verdict_of(clean(), target=target)["measurement"]["causes"]
 
 
 def test_the_generators_own_figures() -> None:

@@ -34,6 +34,26 @@ def test_published_numbers_of_samples(quantile: float, at_95: int, at_99: int, m
     assert samples_needed(quantile, 0.99, exceedances=1) == mlperf
 
 
+@pytest.mark.parametrize(
+    ("queries", "quantile", "discarded"),
+    [(2048, 0.90, 172), (2116, 0.90, 178), (1_179_125, 0.99, 11_539), (2_091_550, 0.99, 20_579)],
+)
+def test_mlperf_results_as_published(queries: int, quantile: float, discarded: int) -> None:
+    """Published logs of MLPerf's LoadGen say "Would discard 172 highest latency queries" of 2,048 and so on.
+
+    LoadGen finds the most overlong queries t that leave 99 % confidence, and takes the t-th longest: it discards t - 1.
+    """
+    rank = upper_rank(queries, quantile, 0.99)
+    assert rank is not None
+    assert queries - rank - 1 == discarded
+
+
+@pytest.mark.parametrize(("queries", "more"), [(21, 438), (300, 159)])
+def test_mlperf_failures_as_published(queries: int, more: int) -> None:
+    """LoadGen on a server at p99: "Processed 21 queries. Would need to run at least 438 more queries"."""
+    assert samples_needed(0.99, 0.99) - queries == more
+
+
 def test_mlperf_queries_for_a_margin() -> None:
     assert [samples_for_margin(quantile) for quantile in (0.90, 0.95, 0.99)] == [23_886, 50_426, 262_742]
 

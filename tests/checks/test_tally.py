@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
+from crosstalk.checks.statistics import percentile
 from crosstalk.checks.tally import Count, Share, Tally
 from tests.checks.histories import (
     MS,
@@ -319,3 +321,67 @@ def test_unknown_metrics_are_refused() -> None:
             ask("nonsense")
     with pytest.raises(KeyError):
         tally.samples("runs_ok")
+
+
+def test_the_time_until_a_lost_connection_is_back() -> None:
+    """Lost at 40 s: back at 40.2 s at the second attempt; another's attempts all failed; a third's was never tried."""
+    ended = START_NS + 40_000 * MS
+    lost = dict(closed_by="transport", close_code=1006)
+
+    def again(n: int, account: int, begun_ms: int, **changes: Any) -> dict[str, Any]:
+        begun = ended + begun_ms * MS
+        way = dict(connected_ns=begun + MS, upgraded_ns=begun + 2 * MS, ready_ns=begun + 100 * MS, begun_ns=begun)
+        return connection(n, account=f"k3f{account:05}", ended_ns=None, **(way | changes))
+
+    failed = dict(outcome="failed", stage="connect", error="refused", closed_by="", ready_ns=None)
+    history = {
+        "connections": [
+            *(connection(n, ended_ns=ended, **lost) for n in range(3)),
+            connection(3, ended_ns=ended),  # closed by us: nothing was lost
+            again(4, 0, 10, **failed),
+            again(5, 0, 100),
+            again(6, 0, 900),
+            again(7, 1, 10, **failed),
+            again(8, 3, 10),
+            again(9, 2, -5000),  # was there before the loss: a second socket
+        ]
+    }
+    assert samples(history, "reconnect_time_ms") == [200, INF]
+
+
+def test_samples_know_their_users() -> None:
+    history = {"runs": [run(0, account=3, service_ms=900), run(1, account=5, service_ms=100), run(2, account=3)]}
+    values, accounts = tally_of(history).samples_by_user("service_time_ms")
+    assert values.tolist() == [100, 800, 900]
+    assert accounts[1] == accounts[2] != accounts[0]
+    for metric in ("chunk_gap_ms", "receive_lag_ms", "event_time_ms[chunk]", "connect_time_ms", "probe_time_ms"):
+        tally = tally_of(clean(runs=40))
+        values, accounts = tally.samples_by_user(metric)
+        assert values.tolist() == tally.samples(metric).tolist()
+        assert len(values) == len(accounts) > 0
+        assert len(set(accounts.tolist())) == 20
+
+
+def test_the_warm_up_is_left_out_of_times_and_of_nothing_else() -> None:
+    """One user, a turn a second: two seconds each for twenty turns, then half a second."""
+    runs = [run(n, service_ms=980.0 if n < 20 else 300.0) for n in range(100)]
+    tally = tally_of({"runs": runs})
+    window = tally.runs.window()
+    assert (window.state, window.from_ns) == ("steady", pytest.approx(runs[20]["sent_ns"], abs=2e9))
+    assert 78 <= len(tally.samples("service_time_ms")) <= 82
+    assert len(tally.samples("service_time_ms", window="all")) == 100
+    assert tally.share("runs_ok") == Share(100, 100)
+
+
+def test_the_pooled_percentile_is_that_of_all_samples_together() -> None:
+    """And not the mean of the workers' own, whatever the split."""
+    random = np.random.default_rng(8)
+    rows = [run(n, worker=f"w{n % 3 if n < 90 else 2}", service_ms=float(ms))
+            for n, ms in enumerate(random.lognormal(6, 1, 300).round(3).tolist())]  # fmt: skip
+    tally = tally_of({"runs": rows})
+    own = [tally.samples("service_time_ms", worker=worker) for worker in ("w0", "w1", "w2")]
+    together = np.sort(np.concatenate(own))
+    for quantile in (0.5, 0.95, 0.99):
+        pooled = percentile(tally.samples("service_time_ms"), quantile)
+        assert pooled == percentile(together, quantile)
+        assert pooled != pytest.approx(np.mean([percentile(one, quantile) for one in own]), rel=1e-6)

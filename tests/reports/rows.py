@@ -200,6 +200,7 @@ def _events(making: Making, this: Turn) -> list[tuple[str, int]]:
             intended_ns=this.sent,
             sent_ns=this.sent,
             arrived_ns=at,
+            arrived_after_ns=at,
             received_ns=at + int(draw.uniform(0.05, 0.6) * MS),
             exact=draw.random() < 0.97,
             gap_ns=at - before if n > 1 else None,

@@ -38,7 +38,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 def test_everything_is_there(leaking: Path) -> None:
     assert {path.name for path in leaking.iterdir()} == WRITTEN
-    assert len(list((leaking / "plots").glob("*.png"))) == 9
+    assert len(list((leaking / "plots").glob("*.png"))) == 10
 
 
 def test_the_same_bytes_again_in_another_process(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_a_broken_figure_is_named_and_costs_nothing_else(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(drawing, "png", broken)
     problems = build(folder)
-    assert len(problems) == 5
+    assert len(problems) == 6
     assert {path.name for path in folder.iterdir()} >= WRITTEN - {"plots"}
     assert "planted" in (folder / "summary.md").read_text()
 

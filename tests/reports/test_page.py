@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from reports import sections_first, sections_runs
+from reports import sections_first, sections_generator, sections_runs
 from reports.markup import VOID
 from reports.material import Material
 from reports.page import page
+from reports.words import judged_text
 from tests.reports.conftest import split
-from tests.reports.rows import HOSTILE, JWT
+from tests.reports.rows import HOSTILE, JWT, MS
 
 Sections = Callable[..., dict[str, str]]
 PREVIOUS = {
@@ -184,7 +185,7 @@ def test_the_page_is_well_formed(leaking: Path) -> None:
 def test_figures_follow_the_readers_colours(leaking: Path) -> None:
     """No colour of the palette is left as a number in the figures: the style sheet decides it."""
     drawn = re.findall(r"(?s)<svg.*?</svg>", (leaking / "report.html").read_text(encoding="utf-8"))
-    assert len(drawn) == 19  # five figures and four examples of failures, wide and slim; and who saw whose
+    assert len(drawn) == 21  # six figures and four examples of failures, wide and slim; and who saw whose
     assert not re.search(r"#[0-9a-fA-F]{6}", "".join(drawn))
 
 
@@ -209,3 +210,33 @@ def test_names_are_escaped_too(material: Callable[..., Material]) -> None:
     for tag in ("<b>&", "<i>&", "<u>"):
         assert tag not in text
     assert text.count("&lt;b&gt;") == len(phases)
+
+
+def test_each_process_has_a_row_of_its_own_health(material: Callable[..., Material]) -> None:
+    made = material()
+    health = made.table("health")
+    rows = re.findall(r"<tr><td>(.*?)</tr>", sections_generator.generator(made, {}))
+    assert [row.split("<")[0] for row in rows] == sorted(set(health["worker"].tolist()))
+    worst = {name: figures.copy() for name, figures in health.items()}
+    last = worst["cpu_percent"].size - 1
+    planted = {"cpu_percent": 93.0, "gc_pause_max_ns": 310 * MS, "open_files": 9_999, "wall_step_max_ns": -3000 * MS}
+    for name, value in planted.items():
+        worst[name][last] = value
+    figures = sections_generator._process(worst, str(worst["worker"][last]), {"p50": 0.1, "p99": 84.0, "max": 90.0})
+    thick = [str(figure).replace("\u202f", "") for figure in figures]
+    assert (thick[2], thick[5], thick[6]) == ("93 %", "0.10ms, 84.0ms, 90.0ms", "310ms")
+    assert (thick[8], thick[9]) == ("9999 of 10000", "-3000ms")
+
+
+def test_the_word_of_timing_says_how_many_times_stand_behind_it(material: Callable[..., Material]) -> None:
+    """Times that were not judged are no pass."""
+    made = material()
+    timing = [one for one in made.verdict["limits"] if one["judgement"] == "timing" and one["required"]]
+    limits = [{**one, "verdict": "pass" if n < 2 else "unknown", "counts": n < 2} for n, one in enumerate(timing)]
+    verdict = {**made.verdict, "limits": limits}
+    said = f"for 2 of {len(timing)}, {len(timing) - 2} NOT JUDGED"
+    assert judged_text(verdict, "timing") == said
+    assert f"pass {said}" in sections_first.verdict(Material(made.folder, made.record, verdict, made.tally))
+    assert judged_text(verdict, "delivery") == ""
+    whole = {**made.verdict, "limits": [{**one, "verdict": "pass"} for one in timing]}
+    assert judged_text(whole, "timing") == ""

@@ -46,6 +46,7 @@ def frame(user: int, at_ns: int, body: str, *, direction: str = "in", kind: str 
 def event(user: int, at_ns: int, kind: str = "chunk", **more: Any) -> list[object]:
     said: dict[str, Any] = {"connection": f"c{user}", "account": account(user), "run": run_of(user), "agent": "helper"}
     said |= {"kind": kind, "arrived_ns": at_ns, "received_ns": at_ns, "exact": True, "bytes": 300}
+    said |= {"arrived_after_ns": at_ns}
     return blank("events", **{**said, **more})
 
 
