@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import time
 
+#: a wall clock and a tie that lie further apart than this do so because the wall clock was set
+STEP_NS = 1_000_000
+
 
 class Clock:
     """Monotonic time that reads like wall time. `wall_drift_ns` says how far the two have moved apart since the tie."""
 
-    __slots__ = ("_drift_ns", "_tie_ns")
+    __slots__ = ("_drift_ns", "_step_max_ns", "_tie_ns")
 
     def __init__(self) -> None:
         self._tie_ns = _tie_ns()
         self._drift_ns = 0
+        self._step_max_ns = 0
 
     def now_ns(self) -> int:
         return time.monotonic_ns() + self._tie_ns
@@ -29,8 +33,21 @@ class Clock:
 
     def sample(self) -> int:
         """Sample the tie again; returns wall minus tied clock in ns."""
-        self._drift_ns = _tie_ns() - self._tie_ns
+        before_ns, self._drift_ns = self._drift_ns, _tie_ns() - self._tie_ns
+        moved_ns = self._drift_ns - before_ns
+        if abs(moved_ns) > max(abs(self._step_max_ns), STEP_NS):
+            self._step_max_ns = moved_ns
         return self._drift_ns
+
+    def check(self) -> None:
+        """A cheap look, to be taken often: was the wall clock set? Then the tie is sampled again at once."""
+        if abs(time.time_ns() - time.monotonic_ns() - self._tie_ns - self._drift_ns) > STEP_NS:
+            self.sample()
+
+    def take_step_max(self) -> int:
+        """The largest step of the wall clock since this was last asked, forward or back; 0: it was not set."""
+        step_ns, self._step_max_ns = self._step_max_ns, 0
+        return step_ns
 
 
 def _tie_ns() -> int:
@@ -44,6 +61,9 @@ def _tie_ns() -> int:
             best_width, best = after - before, wall - (before + after) // 2
     return best
 
+
+#: processor time in ns, of the calling thread and of the whole process
+thread_cpu_ns, process_cpu_ns = time.thread_time_ns, time.process_time_ns
 
 #: this process's clock; a forked worker ties its own (`retie`)
 clock = Clock()

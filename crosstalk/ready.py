@@ -53,6 +53,7 @@ class Check:
     session: Session | None = None
     revision: str = ""
     source: str = ""
+    told: str = ""  # what the target itself calls its revision
     problem: NotReady | None = None  # why no connection became ready
     unhealthy: bool = False
     certificate_wanted: bool = False
@@ -214,17 +215,31 @@ def advice(problem: NotReady, check: Check) -> str:
     }.get(problem.stage, "")
 
 
+def revision_told(generator: Generator) -> str:
+    """What the target calls its revision now; "" when it does not say, or does not answer."""
+    path = generator.settings.dialect.health_path
+    if not path:
+        return ""
+    answer = generator.http.call("GET", path, timeout_s=generator.settings.environment.connect_timeout_s)
+    return _revision_in(answer, path)[0]
+
+
 def _find_revision(check: Check, answer: Answer, path: str) -> None:
+    check.revision, check.source = _revision_in(answer, path)
+    check.told = check.revision
+    if check.settings.revision:
+        check.revision, check.source = check.settings.revision, "--revision"
+
+
+def _revision_in(answer: Answer, path: str) -> tuple[str, str]:
+    """The target's own word, and where it stands."""
     body = answer.body if isinstance(answer.body, dict) else {}
-    for revision, source in (
-        (check.settings.revision, "--revision"),
+    said = (
         (str(body.get("revision") or ""), f"{path} revision"),
         (answer.headers.get("X-Revision", ""), "header X-Revision"),
         (str(body.get("version") or ""), f"{path} version"),
-    ):
-        if revision:
-            check.revision, check.source = revision, source
-            return
+    )
+    return next(((revision, source) for revision, source in said if revision), ("", ""))
 
 
 def _skew(answer: Answer) -> Iterator[Line]:

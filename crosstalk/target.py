@@ -95,6 +95,7 @@ class Readiness:
     reason: str = ""
     revision: str = ""
     source: str = ""
+    told: str = ""  # what the target itself calls its revision, whatever `--revision` says
     lines: list[str] = field(default_factory=list)
 
     def fail(self, reason: str) -> None:
@@ -120,7 +121,7 @@ def check_ready(generator: Generator, number: int) -> Readiness:
                 break
     finally:
         check.close()
-    readiness.revision, readiness.source = check.revision, check.source
+    readiness.revision, readiness.source, readiness.told = check.revision, check.source, check.told
     return readiness
 
 

@@ -47,6 +47,20 @@ def test_a_wall_clock_that_was_set_is_told_as_drift_and_taken_off_later_stamps(m
     assert abs(one.from_wall(time.time_ns()) - one.now_ns()) < 50_000_000
 
 
+def test_a_look_finds_a_clock_that_was_set_and_leaves_one_alone_that_was_not(monkeypatch):
+    one = Clock()
+    wall = time.time_ns
+    one.check()
+    assert (one.take_step_max(), one.wall_drift_ns) == (0, 0)
+    monkeypatch.setattr(time, "time_ns", lambda: wall() - 20_000_000)
+    one.check()
+    assert abs(one.wall_drift_ns + 20_000_000) < 5_000_000
+    monkeypatch.setattr(time, "time_ns", lambda: wall() - 10_000_000)
+    one.check()
+    assert abs(one.take_step_max() + 20_000_000) < 5_000_000, "the largest, and its direction"
+    assert one.take_step_max() == 0
+
+
 def test_tying_anew_keeps_the_one_clock_that_everybody_imported():
     before = id(clock)
     retie()

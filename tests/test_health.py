@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
-import resource
-import subprocess
-import sys
-from pathlib import Path
+import time
 from typing import Any
 
 import gevent
@@ -78,7 +76,9 @@ def test_a_row_says_who_when_and_how_many(watched):
     assert before_ns <= row["at_ns"] <= clock.now_ns()
     assert row["rss_bytes"] > 1_000_000
     assert row["open_files"] > 2
+    assert 0 < row["open_files"] < row["open_files_limit"]
     assert abs(row["wall_drift_ns"]) < 1_000_000_000
+    assert row["wall_step_max_ns"] == 0
 
 
 def test_rows_come_by_themselves_and_the_last_one_at_the_end(inbox, monkeypatch):
@@ -132,6 +132,47 @@ def test_a_loop_that_was_held_up_shows_in_the_hub_lag_of_that_row_alone(inbox, m
     assert min(row["hub_lag_max_ns"] for row in calm) < 60 * MS
 
 
+def test_the_worst_lag_of_a_row_is_told_with_what_happened_meanwhile(inbox, monkeypatch):
+    monkeypatch.setattr(health_module, "TICK_S", 0.01)
+    monkeypatch.setattr(health_module, "ROW_EVERY_S", 3600)  # rows are written below, and only there
+    watched = Watched(inbox)
+    kept = [[number, [number]] for number in range(400_000)]
+    gc.collect()
+    watched.health._greenlet.kill()
+    watched = Watched(inbox)
+    rows = []
+    for held_up in (lambda: busy(150), gc.collect):
+        gevent.sleep(0.02)  # bounded: a tick is over, so that the next one's lag is this one's
+        held_up()
+        gevent.sleep(0.02)  # bounded: the tick that was held up
+        watched.health.write()
+        rows.append(watched.rows[-1])
+    watched.health.stop()
+    worked, collected = rows
+    assert len(kept) == 400_000
+    assert worked["hub_lag_loop_ns"] > 0.5 * (worked["hub_lag_max_ns"] - (worked["hub_lag_run_delay_ns"] or 0))
+    assert worked["hub_lag_gc_ns"] < 0.3 * worked["hub_lag_max_ns"]
+    assert collected["hub_lag_gc_ns"] > 0.6 * collected["hub_lag_max_ns"]
+    assert collected["gc_pauses"] >= 1
+    assert collected["gc_pause_total_ns"] >= collected["gc_pause_max_ns"] >= 0.9 * collected["hub_lag_gc_ns"]
+    assert worked["run_delay_ns"] is None or worked["run_delay_ns"] >= worked["hub_lag_run_delay_ns"] >= 0
+
+
+def test_a_wall_clock_that_is_set_shows_in_that_row_alone(watched, monkeypatch):
+    wall = time.time_ns
+    watched.health.write()
+    monkeypatch.setattr(time, "time_ns", lambda: wall() - 3000 * MS)
+    watched.health.write()
+    watched.health.write()
+    monkeypatch.setattr(time, "time_ns", wall)
+    watched.health.write()
+    steps = [row["wall_step_max_ns"] for row in watched.rows]
+    assert (steps[0], steps[2]) == (0, 0)
+    assert abs(steps[1] + 3000 * MS) < 10 * MS
+    assert abs(steps[3] - 3000 * MS) < 10 * MS
+    assert abs(watched.rows[2]["wall_drift_ns"] + 3000 * MS) < 10 * MS
+
+
 def test_cpu_is_that_since_the_last_row(inbox, monkeypatch):
     monkeypatch.setattr(health_module, "ROW_EVERY_S", 0.1)
     watched = Watched(inbox)
@@ -161,20 +202,3 @@ def test_quantiles_are_nearest_rank(values, share):
 
 def test_of_nothing_the_quantile_is_zero():
     assert _nearest([], 0.5) == 0
-
-
-def test_the_soft_limit_of_open_files_is_raised_to_the_hard_one():
-    script = """
-import resource
-from crosstalk.health import raise_file_limit
-soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, hard), hard))
-raise_file_limit()
-print(*resource.getrlimit(resource.RLIMIT_NOFILE))
-"""
-    root = Path(__file__).resolve().parents[1]
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True, timeout=30
-    )
-    soft, hard = map(int, done.stdout.split())
-    assert soft == hard == resource.getrlimit(resource.RLIMIT_NOFILE)[1]

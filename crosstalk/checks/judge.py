@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from crosstalk.checks.goodput import goodput
 from crosstalk.checks.judge_delivery import NAMES, judge_delivery
 from crosstalk.checks.judge_isolation import NOTE, judge_isolation
 from crosstalk.checks.judge_limits import Grounds, judge_limit, not_judged
@@ -20,6 +21,7 @@ from crosstalk.checks.since import expectations_of, outcomes_of, since
 from crosstalk.checks.tally import Tally
 from crosstalk.checks.tally_runs import OUTCOMES
 from crosstalk.checks.verdicts import FAIL, PASS, UNKNOWN, worst
+from crosstalk.checks.workers import by_worker
 
 SCHEMA_VERSION = 1
 EXIT_PASS, EXIT_FAIL, EXIT_LEAK, EXIT_UNKNOWN, EXIT_NOT_READY = 0, 1, 3, 4, 5
@@ -62,6 +64,9 @@ def judge(run: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
         "identity": identity,
         "connections": _guarded(lambda: dict(tally.connections.summary()), _unconnected),
         "measurement": measurement.figures,
+        "window": _guarded(lambda: _window(tally), lambda why: {"state": "unknown", "reason": why}),
+        "goodput": _guarded(lambda: goodput(tally, limits), lambda why: {"per_s": None, "problem": why}),
+        "workers": _guarded(lambda: by_worker(tally), lambda why: {"figures": {}, "slower": [], "problem": why}),
         "load_test": dict(run.get("load_test") or {}),
         "provenance": _provenance(run, limits),
     }
@@ -113,6 +118,23 @@ def _since(run: Mapping[str, Any], verdict: Mapping[str, Any]) -> dict[str, Any]
     return since(run.get("previous"), now | {"arrivals": (run.get("load_test") or {}).get("arrivals")})
 
 
+def _window(tally: Tally) -> dict[str, Any]:
+    """Which runs the times are of, and why; `runs_left_out`: of the ramp and the warm-up, cut ones aside."""
+    window, runs = tally.runs.window(), tally.runs
+    judged = int(runs.chosen("judged").sum())
+    return {
+        "state": window.state,
+        "reason": window.reason,
+        "from_ns": window.from_ns,
+        "until_ns": window.until_ns,
+        "warm_up_s": round(window.cut_s, 3),
+        "blocks": window.blocks,
+        "block_s": round(window.block_s, 3),
+        "runs": judged,
+        "runs_left_out": int(runs.chosen("all").sum()) - judged,
+    }
+
+
 def _identity(tally: Tally) -> dict[str, Any]:
     """Accounts whose sockets named somebody else, and one example in words."""
     evidence = tally.violations.evidence("identity")
@@ -145,12 +167,14 @@ def _unmeasured(why: str) -> Measurement:
         "verdict": UNKNOWN,
         "clock": "unknown",
         **{lag: dict(nothing) for lag in ("receive_lag_ms", "schedule_lag_ms", "hub_lag_ms")},
+        "receive_lag_ms_by_worker": {},
         "cpu_percent": {},
         "exact_share": None,
         "unaccounted_events": None,
         "events": {"received": None, "recorded": None},
         "arrivals": {},
         "causes": [why],
+        "remarks": [],
     }
     return Measurement(figures, (why,), ())
 

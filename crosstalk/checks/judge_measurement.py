@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from crosstalk.checks.judge_arrivals import arrivals_cause, arrivals_of
+from crosstalk.checks.judge_generator import OwnTrouble
 from crosstalk.checks.limits import Generator
 from crosstalk.checks.statistics import percentile
 from crosstalk.checks.tally import Tally
 from crosstalk.checks.verdicts import PASS, UNKNOWN
-from crosstalk.checks.words import counted, number
+from crosstalk.checks.words import counted, listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +31,25 @@ class Measurement:
 
 def measure(run: Mapping[str, Any], tally: Tally, generator: Generator) -> Measurement:
     finals = run.get("workers") or {}
-    gaps = tuple(_gaps(run, tally, finals))
-    arrivals = arrivals_of(run.get("load_test") or {}, finals, tally.runs.waited_share())
-    clock_causes = tuple(filter(None, [*_clock_causes(run, tally, generator), arrivals_cause(arrivals)]))
+    load_test = run.get("load_test") or {}
+    started_ns = load_test.get("started_ns") or tally.health.first_ns()
+    trouble = OwnTrouble(tally, generator, started_ns)
+    gaps = (*_gaps(run, tally, finals), *trouble.gaps())
+    arrivals = arrivals_of(load_test, finals, tally.runs.waited_share())
+    causes = [*_target_causes(run, started_ns), *trouble.causes(), arrivals_cause(arrivals)]
+    clock_causes = tuple(filter(None, causes))
     figures = {
         "verdict": UNKNOWN if gaps or clock_causes else PASS,
         "clock": run.get("clock") or _clock(tally),
         "receive_lag_ms": _spread(tally.samples("receive_lag_ms")),
+        "receive_lag_ms_by_worker": {
+            worker: _spread(tally.samples("receive_lag_ms", worker=worker))
+            for worker in sorted(tally.runs.workers.names())
+        },
         "schedule_lag_ms": _spread(tally.samples("schedule_lag_ms", window="all")),
         "hub_lag_ms": _spread(tally.health.hub_lag_ms()),
         "cpu_percent": {worker: round(value, 1) for worker, value in tally.health.cpu_percent_max().items()},
+        **trouble.figures(),
         "exact_share": tally.runs.exact_share(),
         "unaccounted_events": sum(abs(missing) for missing in tally.unaccounted(finals).values()),
         "events": {
@@ -48,14 +58,17 @@ def measure(run: Mapping[str, Any], tally: Tally, generator: Generator) -> Measu
         },
         "arrivals": arrivals,
         "causes": [*gaps, *clock_causes],
+        "remarks": trouble.remarks(),
     }
     return Measurement(figures, gaps, clock_causes)
 
 
 def _gaps(run: Mapping[str, Any], tally: Tally, finals: Mapping[str, Mapping[str, Any]]) -> list[str]:
     gaps = [str(problem) for problem in run.get("problems") or []]
+    examples = {row["name"]: row["came"] for row in reversed(tally.violations.evidence("harness"))}
     for name, count in tally.violations.by_name("harness").items():
-        gaps.append(f"fault of the harness: {name}, {counted(count, 'times')}")
+        example = f" ({examples[name]})" if examples.get(name) else ""
+        gaps.append(f"fault of the harness: {name}, {counted(count, 'times')}{example}")
     hits = tally.violations.counts.items()
     phantoms = sum(count for kind, count in hits if kind.scope == "phantom" and kind.judgement == "isolation")
     if phantoms:
@@ -77,37 +90,14 @@ def _gaps(run: Mapping[str, Any], tally: Tally, finals: Mapping[str, Mapping[str
     return gaps
 
 
-def _clock_causes(run: Mapping[str, Any], tally: Tally, generator: Generator) -> list[str]:
-    causes = []
-    if (run.get("target") or {}).get("changed"):
-        causes.append("the target's revision changed during the load test")
-    roles = tally.health.roles()
-    for worker in tally.runs.workers.names():
-        if worker not in roles:
-            causes.append(f"worker {worker} left no figures of its own health")
-    lags = {
-        "receive lag": ("receive_lag_ms", generator.receive_lag_p99_ms_max),
-        "schedule lag": ("schedule_lag_ms", generator.schedule_lag_p99_ms_max),
-    }
-    for what, (metric, highest) in lags.items():
-        # each worker by itself, so that healthy ones do not hide a sick one
-        for worker in sorted(tally.runs.workers.names()):
-            lag = _p99(tally.samples(metric, window="all", worker=worker))
-            if lag is not None and lag > highest:
-                causes.append(f"{what} of {worker}: p99 {number(lag)} ms, at most {number(highest)} ms allowed")
-    for worker, role in roles.items():
-        lag = _p99(tally.health.hub_lag_ms(worker))
-        if lag is not None and lag > generator.hub_lag_p99_ms_max:
-            causes.append(
-                f"hub lag of {worker}: p99 {number(lag)} ms, at most {number(generator.hub_lag_p99_ms_max)} ms allowed"
-            )
-        cpu = tally.health.cpu_percent_sustained()[worker]
-        if role != "master" and cpu > generator.cpu_percent_max:
-            causes.append(
-                f"CPU of {worker}: {number(cpu)} % for seconds on end, "
-                f"at most {number(generator.cpu_percent_max)} % allowed"
-            )
-    return causes
+def _target_causes(run: Mapping[str, Any], started_ns: int) -> list[str]:
+    target = run.get("target") or {}
+    if not target.get("changed"):
+        return []
+    seen = target.get("revisions") or []
+    names = [f"{one['revision']} (seen at {max(one['seen_ns'] - started_ns, 0) / 1e9:.0f} s)" for one in seen[1:]]
+    which = f": {seen[0]['revision']}, then {listed(names)}" if names else ""
+    return [f"the target's revision changed during the load test{which}"]
 
 
 def _clock(tally: Tally) -> str:
@@ -123,7 +113,3 @@ def _spread(ordered: np.ndarray) -> dict[str, float | None]:
         return {"p50": None, "p99": None, "max": None}
     p50, p99 = (round(percentile(ordered, quantile), 4) for quantile in (0.50, 0.99))
     return {"p50": p50, "p99": p99, "max": round(float(ordered[-1]), 4)}
-
-
-def _p99(ordered: np.ndarray) -> float | None:
-    return percentile(ordered, 0.99) if len(ordered) else None
