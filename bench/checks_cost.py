@@ -1,5 +1,8 @@
 """What looking for canaries costs: a frame on the receive path, and a finished run's transcript.
 
+A transcript's cost is given for one of its frames, of each of many runs, quickly (what a load test does) and in full
+(what it does where a transcript is not proved to hold nothing).
+
     python bench/checks_cost.py
     python bench/checks_cost.py --json bench/results/checks_cost.json
 
@@ -25,14 +28,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import orjson
 
-from crosstalk.checks.canary import Keyring, Site, names_in, tag, uuids_in
+from crosstalk.checks.canary import HEAD_LENGTH, Keyring, Site, names_in, tag, uuids_in
 from crosstalk.checks.deep import Deep
-from crosstalk.checks.isolation import run_id, thread_id
+from crosstalk.checks.exposure import Exposures
+from crosstalk.checks.findings import Found
+from crosstalk.checks.isolation import Observer, Roster, RunPlace, run_id, thread_id
 from crosstalk.checks.pieces import Pieces
+from crosstalk.wire.netra import Netra
 
 LOAD_TEST = 0x14B6_5A31 >> 1  # some number with letters and digits in its tag
 KEYS = Keyring(b"a secret of this measurement", LOAD_TEST)
 TAG = tag(LOAD_TEST).encode()
+Run = tuple[list[bytes], frozenset[bytes]]
 WORDS = ["the", "answer", "of", "an", "agent", "on", "costs,", "plans", "and", "months;", "usage", "is", "flat."]
 
 
@@ -50,8 +57,9 @@ def transcript(chunks: int, *, owner: int) -> tuple[list[bytes], frozenset[bytes
     """(frames of one run, canaries of its user that may be in them)."""
     run, thread = run_id(KEYS, owner=owner, ordinal=1), thread_id(KEYS, owner=owner, ordinal=1)
     nonce = KEYS.make(owner=owner, ordinal=1, site=Site.PROMPT)
-    rng = random.Random(chunks)
-    text = f"You asked with reference {nonce}. " + " ".join(rng.choices(WORDS, k=chunks * 5))
+    rng = random.Random(f"{chunks} {owner}")
+    said_before = " ".join(rng.choices(WORDS, k=rng.randrange(1, 8)))
+    text = f"You asked with {said_before} {nonce}. " + " ".join(rng.choices(WORDS, k=chunks * 5))
     pieces = [text[at : at + 26] for at in range(0, chunks * 26, 26)]
     said = [
         ("agent_started", {"status": "started"}),
@@ -129,6 +137,46 @@ def inline(repeats: int) -> list[Cost]:
     ]
 
 
+def inspected(repeats: int) -> Cost:
+    """All of what isolation asks of a plain frame of one's own, when it has been decoded."""
+    frames, known = transcript(12, owner=17)
+    pieces, subject = Pieces(), f"{TAG.decode()}00017"
+    roster = Roster(lambda number: f"{TAG.decode()}{number:05}", lambda _name: None, lambda _text: ())
+    observer = Observer(
+        keyring=KEYS, roster=roster, number=17, subject=subject, exposures=Exposures(), deep=Deep(KEYS), pieces=pieces
+    )
+    events = [(frame, *Netra().decode(frame)) for frame in frames]
+    place, seen = RunPlace(events[0][1].run_id, 1, 1, ended=False, known=known), set[bytes]()
+
+    def run() -> None:
+        for frame, event in events:
+            if observer.inspect(frame, event, place, seen=seen):
+                raise AssertionError("a plain frame of one's own is accused")
+
+    of = f"a frame of {sum(map(len, frames)) / len(frames):.0f} bytes"
+    return cost("inspect", run, of=of, calls=max(1, 400 // len(frames)), repeats=repeats, per=len(frames))
+
+
+def per_frame(repeats: int) -> list[Cost]:
+    """The deep search of many different runs, one after the other, as a load test has them."""
+    costs = []
+    for chunks in (2, 12, 22, 57):
+        runs = [transcript(chunks, owner=owner) for owner in range(40)]
+        whole = Deep(KEYS, pieces_of(8192), names_in=lambda text: [name.decode() for name in names_in(text, TAG)])
+        count = sum(len(frames) for frames, _ in runs)
+        of = f"a frame of {sum(map(len, runs[0][0])) / len(runs[0][0]):.0f} bytes, {len(runs[0][0])} in a run"
+        for name, search in (("deep search", whole.search_parts), ("deep search in full", whole.search_fully)):
+
+            def look(search: Callable[..., Found] = search, runs: list[Run] = runs) -> None:
+                for frames, known in runs:
+                    heads = {canary[:HEAD_LENGTH] for canary in known}  # a chunk may end within one's own
+                    if any(one.hit.canary[:HEAD_LENGTH] not in heads for one in search(frames, known).hits):
+                        raise AssertionError("a stranger in a transcript that has none")
+
+            costs.append(cost(name, look, of=of, calls=1, repeats=repeats, per=count))
+    return costs
+
+
 def deep(repeats: int) -> list[Cost]:
     costs = []
     plain = Deep(KEYS)
@@ -160,7 +208,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     options = parser.parse_args()
-    costs = [*inline(options.repeats), *deep(options.repeats)]
+    repeats: int = options.repeats
+    costs = [*inline(repeats), inspected(repeats), *per_frame(repeats), *deep(repeats)]
     for one in costs:
         print(f"{one.median_us:12,.2f} µs ± {one.spread_us:8,.2f}   {one.name}: {one.of}")
     if options.json:

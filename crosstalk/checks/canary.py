@@ -22,6 +22,8 @@ import re
 from collections.abc import Set
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from hashlib import sha256
+from typing import Any
 
 PREFIX = "ctlk"
 LENGTH = 36
@@ -33,11 +35,16 @@ PARTIAL_MAC_LENGTH = 7
 MATCHES_MAX = 500
 OWNER_MAX = 2**25 - 1
 ORDINAL_MAX = 2**25 - 1
+#: what canaries say is remembered of so many
+LABELS_MAX = 4096
 #: owners from here up are phantoms: their canaries are made and never sent
 PHANTOM_FIRST = OWNER_MAX - 4096
 
+#: bytes that SHA-256 takes in at once: an HMAC's key is filled up to them
+_SHA256_BLOCK = 64
 _PREFIX = PREFIX.encode()
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS = [one + other for one in _ALPHABET for other in _ALPHABET]
 _VALUE = {letter: value for value, letter in enumerate(_ALPHABET)}
 #: the prefix, the rest of the head, and 7 to 15 letters of the MAC
 _FIND = re.compile(rb"(?i)ctlk[a-z2-7]{24,32}")
@@ -107,6 +114,23 @@ class Hit:
     folded: bool  # its letters were not all lower case
 
 
+#: wherever a canary may begin, it and what follows it, as far as one reaches
+_BEGUN = re.compile(re.escape(_PREFIX) + b".{0,%d}" % (LENGTH - len(PREFIX)), re.DOTALL)
+
+
+def only_known(frame: bytes, known: frozenset[bytes], seen: set[bytes]) -> bool:
+    """Is everything in a frame that may be a canary a known one? The quick half of `strangers`: then there are none.
+
+    :param known: whole canaries, lower case.
+    :param seen: those that are in the frame are added to it, if all are known.
+    """
+    begun = _BEGUN.findall(frame.lower())
+    if not known.issuperset(begun):
+        return False
+    seen.update(begun)
+    return True
+
+
 class Keyring:
     """Makes and reads canaries of one load test; recognises those of others under the same secret.
 
@@ -120,10 +144,19 @@ class Keyring:
         self._secret = secret
         self._keys = {load_test: self._derive(load_test)}
         self._load_test_text = _base32(load_test, 6)
+        self._begin = f"{PREFIX}{self._load_test_text}"
+        self._labels: dict[
+            bytes, Label
+        ] = {}  # of what was found before: a canary of one's own comes back in each frame
+
+    @property
+    def head(self) -> str:
+        """What the canaries of this load test have in common: of small owners, also zeros of their number."""
+        return f"{PREFIX}{self._load_test_text}{_base32(0, 4)}"
 
     def make(self, *, owner: int, ordinal: int, site: Site) -> str:
         """The canary of a place. The same arguments give the same canary."""
-        head = f"{PREFIX}{self._load_test_text}{_base32(owner, 5)}{_base32(ordinal, 5)}{_base32(site, 1)}"
+        head = f"{self._begin}{_base32(owner, 5)}{_base32(ordinal, 5)}{_ALPHABET[site]}"
         return head + self._mac(self.load_test, head)
 
     def strangers(self, frame: bytes, known: Set[bytes], seen: set[bytes] | None = None) -> list[Hit]:
@@ -211,8 +244,13 @@ class Keyring:
 
     def _hit(self, match: re.Match[bytes]) -> Hit:
         found = match.group()
-        lowered = found.decode().lower()
-        return Hit(lowered.encode(), match.start(), self._label(lowered), folded=lowered.encode() != found)
+        low = found.lower()
+        label = self._labels.get(low)
+        if label is None:
+            if len(self._labels) >= LABELS_MAX:
+                self._labels.clear()
+            label = self._labels[low] = self._label(low.decode())
+        return Hit(low, match.start(), label, folded=low != found)
 
     def _label(self, canary: str) -> Label:
         head, mac = canary[:HEAD_LENGTH], canary[HEAD_LENGTH:]
@@ -233,11 +271,21 @@ class Keyring:
             if len(self._keys) > 256:  # strangers' ids are not ours to remember for ever
                 self._keys = {self.load_test: self._keys[self.load_test]}
             self._keys[load_test] = self._derive(load_test)
-        digest = hmac.digest(self._keys[load_test], head.encode(), "sha256")
-        return _base32(int.from_bytes(digest[:10], "big") >> 5, MAC_LENGTH)
+        inner, outer = self._keys[load_test]
+        inside, outside = inner.copy(), outer.copy()
+        inside.update(head.encode())
+        outside.update(inside.digest())
+        digest = outside.digest()
+        return _fifteen_letters(int.from_bytes(digest[:5], "big"), int.from_bytes(digest[5:10], "big"))
 
-    def _derive(self, load_test: int) -> bytes:
-        return hmac.digest(self._secret, b"crosstalk canary key " + load_test.to_bytes(4, "big"), "sha256")
+    def _derive(self, load_test: int) -> tuple[Any, Any]:
+        """The key of a load test, as the two hashes of an HMAC (RFC 2104) that have taken it in.
+
+        Each canary goes on from a copy of them: to make an HMAC from its key anew costs three times as much.
+        """
+        key = hmac.digest(self._secret, b"crosstalk canary key " + load_test.to_bytes(4, "big"), "sha256")
+        block = key.ljust(_SHA256_BLOCK, b"\0")
+        return sha256(bytes(byte ^ 0x36 for byte in block)), sha256(bytes(byte ^ 0x5C for byte in block))
 
 
 def new_load_test(rng: random.Random) -> int:
@@ -294,13 +342,22 @@ def uuids_in(frame: bytes) -> list[bytes]:
 
 
 def _base32(number: int, length: int) -> str:
-    letters = []
-    for _ in range(length):
-        letters.append(_ALPHABET[number & 31])
-        number >>= 5
-    if number:
+    if number >> 5 * length:
         raise ValueError(f"number does not fit into {length} base32 letters")
-    return "".join(reversed(letters))
+    text = ""
+    for _ in range(length // 2):
+        text = _PAIRS[number & 1023] + text
+        number >>= 10
+    return _ALPHABET[number] + text if length % 2 else text
+
+
+def _fifteen_letters(first: int, second: int) -> str:
+    """The MAC's letters: of the first eighty bits of a digest, in two halves, all but the last five."""
+    pairs = _PAIRS
+    return (
+        f"{pairs[first >> 30]}{pairs[first >> 20 & 1023]}{pairs[first >> 10 & 1023]}{pairs[first & 1023]}"
+        f"{pairs[second >> 30]}{pairs[second >> 20 & 1023]}{pairs[second >> 10 & 1023]}{_ALPHABET[second >> 5 & 31]}"
+    )
 
 
 def _number(text: str) -> int:

@@ -12,16 +12,19 @@ text is not: a text would have to hold "ctlk" and then guess them, 2⁻⁵⁵ a 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 
-from crosstalk.checks import transforms
+from crosstalk.checks import quick, strings, transforms
 from crosstalk.checks.canary import HEAD_LENGTH, LENGTH, MATCHES_MAX, PREFIX, Hit, Keyring
 from crosstalk.checks.distil import Distilled, distil
+from crosstalk.checks.findings import DeepHit, Found
 from crosstalk.checks.pieces import Pieces
 
 LAYERS = 2
 BUDGET_BYTES = 4 << 20
+#: more is searched in full at once
+QUICK_BYTES_MAX = 1 << 18
 #: letters of a MAC that must be right, wherever wrong ones stand between them: chance is C(15,9) / 32⁹ ≈ 10⁻¹⁰
 GARBLED_MAC_LETTERS = 9
 
@@ -36,35 +39,6 @@ _DISGUISES = (
 )
 #: what `_look` reads off a text anyway
 _REARRANGING = frozenset({"separators", "rot13", "reversed"})
-
-
-@dataclass(frozen=True, slots=True)
-class DeepHit:
-    """A canary, and how it was hidden: the outermost first, () for one that stands there plainly.
-
-    Names: those of `transforms.DECODERS`, and "case", "separators", "rot13", "reversed", "split" (no string holds it
-    alone), "garbled" (head and most of the MAC), "piece" (no head). `hit.start` counts in the decoded text.
-    """
-
-    hit: Hit
-    steps: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a search found.
-
-    `hits`: strangers, each once, by the plainest way; not verified only where they stand there plainly.
-    `own`: known canaries that were seen, also hidden ones. `weak`: pieces that may be chance: never a violation.
-    `bytes_skipped`: of texts and of what was decoded from them, beyond the budget: not looked at.
-    """
-
-    hits: tuple[DeepHit, ...] = ()
-    own: frozenset[bytes] = frozenset()
-    weak: tuple[DeepHit, ...] = ()
-    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # accounts' names, each by the plainest way
-    bytes_looked_at: int = 0
-    bytes_skipped: int = 0
 
 
 def no_names(_text: bytes) -> tuple[str, ...]:
@@ -91,6 +65,8 @@ class Deep:
         self._names_in = names_in
         self._pieces = pieces
         self._budget_bytes = budget_bytes
+        self.memory = quick.Memory(keyring.head.encode())
+        self.controls: dict[int, tuple[int, bool]] = {}  # disguise → how often it was asked about, the last answer
 
     def search(self, data: bytes, known: Set[bytes] = frozenset()) -> Found:
         """Strangers in one text. :param known: whole own canaries, lower case, that may be in it. Never raises."""
@@ -98,8 +74,18 @@ class Deep:
 
     def search_parts(self, parts: Sequence[bytes], known: Set[bytes] = frozenset()) -> Found:
         """Strangers in texts that belong together, in their order: each by itself, all joined, and field by field."""
-        search = _Search(self._keyring, self._pieces, self._names_in, known, self._budget_bytes)
-        return search.run(parts)
+        if sum(map(len, parts)) <= QUICK_BYTES_MAX and (said := strings.read(parts)) is not None:
+            found = self._new(known).run_quickly(said, parts, self.memory)
+            if found is not None:
+                return found
+        return self.search_fully(parts, known)
+
+    def search_fully(self, parts: Sequence[bytes], known: Set[bytes] = frozenset()) -> Found:
+        """As `search_parts`, without asking first whether there is anything to search for."""
+        return self._new(known).run(parts)
+
+    def _new(self, known: Set[bytes]) -> _Search:
+        return _Search(self._keyring, self._pieces, self._names_in, known, self._budget_bytes)
 
 
 @dataclass(slots=True)
@@ -118,8 +104,85 @@ class _Search:
     weak: dict[bytes, DeepHit] = field(default_factory=dict)
     own: set[bytes] = field(default_factory=set)
     layers_seen: dict[bytes, int] = field(default_factory=dict)  # view → layers that were left for it
+    own_pieces: Set[bytes] = frozenset()  # canaries of which pieces are not looked for
     bytes_looked_at: int = 0
     bytes_skipped: int = 0
+
+    def run_quickly(self, said: strings.Strings, parts: Sequence[bytes], memory: quick.Memory) -> Found | None:
+        """What `run` finds, where it finds no stranger; None where it may find one."""
+        self.own_pieces = self.known
+        names, texts, fields, known = memory.new_in(said)
+        every = {*names, *texts}.union(*[one.different for one in fields])  # joined texts too
+        view = text = _spaced([*texts, *names])
+        explained = quick.is_explained(transforms.letters(text), self.known, self.own)
+        if any([one.long for one in fields]):
+            view = _spaced([*_with_long(texts, fields), *names])
+        closed = quick.is_closed(view, memory.long_words)
+        if not closed:
+            self._explore(view)
+        elif not explained:
+            self._look(view, ())
+        if not explained or quick.is_straddled(
+            [*texts, *names], [one.different for one in fields], beside=memory.ends, known=self.known
+        ):
+            # one canary may stand in several fields: how they lie beside each other counts
+            raw = b"\n".join(parts)
+            self._look_plainly(raw)
+            self._look(raw, ())
+            self._look("".join(distil(parts).in_order).encode(errors="replace"), ())
+        for byte_list in said.byte_lists:
+            self._explore(byte_list)
+        for one in fields:
+            self._look_at_chunks(one.values)
+        lines = _lines([*every, *known])
+        self._look_at_new_words(lines, memory)
+        if self.unverified or self.cut or self.weak or self.bytes_skipped or self._strangers():
+            return None
+        if closed:
+            memory.remember(every, names, self._holds_nothing)
+        self.bytes_looked_at += sum(map(len, parts)) + len(text)
+        self.hits = {}
+        return self._found(texts=(lines, " ".join(map(str, said.numbers)).encode()))
+
+    def _look_at_new_words(self, lines: bytes, memory: quick.Memory) -> None:
+        """Names in texts, and pieces of canaries in words of them that were not looked at before.
+
+        What is one's own here is a stranger's to the next observer: a word that holds a piece of it is not remembered.
+        """
+        for name in self.names_in(lines):
+            self.names.setdefault(name, ())
+        words = [word for word in memory.words.unknown(quick.words_in(lines)) if len(word) >= SHORTEST_VIEW]
+        if not words:
+            return
+        joined = b" ".join(words)
+        runs = self.pieces.runs_with_pieces(joined) if self.pieces is not None else []
+        if runs:
+            held = [word for word in words if any([run in word.lower() for run in runs])]
+            self._look_for_pieces(b" ".join(held), ())
+            words = [word for word in words if word not in held]
+        if not self._look_for_short_names(joined):
+            memory.words.remember(words)
+
+    def _holds_nothing(self, text: bytes) -> bool:
+        """Is there nothing in a text that anybody could be told of, also later?"""
+        if any(self.names_in(text)) or any(self._short_names(text)):
+            return False
+        return self.pieces is None or not self.pieces.search(text)
+
+    def _strangers(self) -> bool:
+        """Is anything found but known canaries, or what is left of them?"""
+        if not self.hits:
+            return False
+        heads = {canary[:HEAD_LENGTH] for canary in self.known}
+        return not self.hits.keys() <= heads
+
+    def _look_at_chunks(self, chunks: Sequence[str]) -> None:
+        """Chunks that were each turned around, or encoded, by itself."""
+        turned = self._afford(transforms.chunks_backwards(chunks))
+        if not quick.is_explained(transforms.letters(turned), self.known, self.own):
+            self._look(turned, ("reversed",))
+        for name, text in transforms.chunk_by_chunk(chunks):
+            self._explore(text, (name,))
 
     def run(self, parts: Sequence[bytes]) -> Found:
         raw = self._afford(b"\n".join(parts))
@@ -138,13 +201,11 @@ class _Search:
         for text in (others, *transforms.without_escapes(others), *distilled.byte_lists):
             self._explore(text)
         for chunks in distilled.chunked():
-            self._look(self._afford(transforms.chunks_backwards(chunks)), ("reversed",))
-            for name, text in transforms.chunk_by_chunk(chunks):
-                self._explore(text, (name,))
+            self._look_at_chunks(chunks)
         self._name_roots(distilled, plain)
         return self._found()
 
-    def _found(self) -> Found:
+    def _found(self, texts: tuple[bytes, ...] = ()) -> Found:
         """Each canary once: as a piece only where its head is missing, as unverified only where no piece proves it."""
         canaries = {_place(one) for one in self.hits.values()}
         pieces = {piece: one for piece, one in self.cut.items() if _place(one) not in canaries}
@@ -156,6 +217,7 @@ class _Search:
             names=self.names,
             bytes_looked_at=self.bytes_looked_at,
             bytes_skipped=self.bytes_skipped,
+            texts=texts,
         )
 
     def _explore(self, root: bytes, steps: tuple[str, ...] = ()) -> None:
@@ -252,8 +314,16 @@ class _Search:
         self.hits.setdefault(hit.canary[:HEAD_LENGTH], DeepHit(replace(hit, label=label), (*steps, "garbled")))
         return True
 
-    def _look_for_short_names(self, text: bytes) -> None:
-        """Names in tokens that are too short to hold a canary: base64 or hexadecimal of "user:NAME"."""
+    def _look_for_short_names(self, text: bytes) -> bool:
+        """Names in tokens that are too short to hold a canary: base64 or hexadecimal of "user:NAME". Are there any?"""
+        any_names = False
+        for name, step in self._short_names(text):
+            self.names.setdefault(name, (step,))
+            any_names = True
+        return any_names
+
+    def _short_names(self, text: bytes) -> Iterator[tuple[str, str]]:
+        """(name, how it is encoded)."""
         if self.names_in is no_names:
             return
         for token in transforms.short_tokens(text):
@@ -262,14 +332,17 @@ class _Search:
             for step, texts in (("base64", as_base64), ("hex", transforms.from_hex_token(token))):
                 for decoded in texts:
                     for name in self.names_in(decoded):
-                        self.names.setdefault(name, (step,))
+                        yield name, step
 
     def _look_for_names_and_pieces(self, view: bytes, steps: tuple[str, ...]) -> None:
         for name in self.names_in(view):
             self.names.setdefault(name, steps)
+        self._look_for_pieces(view, steps)
+
+    def _look_for_pieces(self, view: bytes, steps: tuple[str, ...]) -> None:
         if self.pieces is None:
             return
-        for hit in self.pieces.search(view):
+        for hit in self.pieces.search(view, self.own_pieces):
             found = DeepHit(hit, (*steps, *(("case",) if hit.folded else ()), "piece"))
             if hit.label.verified:
                 self.cut.setdefault(hit.canary, found)
@@ -299,6 +372,21 @@ class _Search:
                 self.hits[head] = DeepHit(known.hit, ("split", *known.steps))
             elif len(by_itself.steps) <= len(known.steps):
                 self.hits[head] = by_itself if by_itself.steps else DeepHit(by_itself.hit, ("json",))
+
+
+def _with_long(texts: Iterable[str], fields: Iterable[strings.Joined]) -> list[str]:
+    """Behind the text of a field its long strings, as in `Distilled.text`."""
+    long = {one.text: one.long for one in fields}
+    return [one for text in texts for one in (text, *long.get(text, ()))]
+
+
+def _spaced(texts: Iterable[str]) -> bytes:
+    return " ".join(texts).encode(errors="replace")
+
+
+def _lines(texts: Iterable[str]) -> bytes:
+    """Each text with a line end before and behind it."""
+    return "\n".join(["", *texts, ""]).encode(errors="replace")
 
 
 def _place(one: DeepHit) -> tuple[int, int, int, int]:

@@ -6,8 +6,10 @@ in their order, are joined; a field that always says the same says it once; and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import orjson
@@ -19,6 +21,8 @@ DEPTH = 100
 #: letters of a word that a field may say over and over
 WORD = 12
 _BRACKETS = (b"{", b"[")
+#: behind a name that is not counted where a quote and a colon are
+SPACED_COLON = re.compile(rb'"[ \t\r\n]+:')
 _DOCUMENT_SIGNS = frozenset("{[")
 
 
@@ -51,7 +55,7 @@ class Distilled:
             if len(distinct := set(values)) == 1:
                 texts.append(values[0])
             else:
-                texts.append("".join(_without_repeats(values)))
+                texts.append("".join(without_repeats(values)))
                 texts += [value for value in distinct if len(value) >= LONG]
         return " ".join([*texts, *self.names]).encode(errors="replace")
 
@@ -67,19 +71,25 @@ class Distilled:
         return (one.strings for one in self.fields if one.strings)
 
 
-def _without_repeats(values: list[str]) -> list[str]:
+def without_repeats(values: Sequence[str]) -> list[str]:
     """Without the same long word twice in a row, as in a field that names the kind of a frame.
 
     Chunks of a canary may be alike too, but not such ones: no encoding gives the same 12 letters twice in a row, with
     neither a digit nor a sign in them, for less than twelve times the same letter.
     """
+    if all([_is_word(value) for value in set(values)]):
+        return [value for value, _ in groupby(values)]
     kept: list[str] = []
     last = ""
     for value in values:
-        if value != last or len(value) < WORD or not value.replace("_", "").isalpha():
+        if value != last or not _is_word(value):
             kept.append(value)
         last = value
     return kept
+
+
+def _is_word(value: str) -> bool:
+    return len(value) >= WORD and value.replace("_", "").isalpha()
 
 
 def distil(parts: Sequence[bytes]) -> Distilled:
@@ -91,7 +101,7 @@ def distil(parts: Sequence[bytes]) -> Distilled:
         if document is None:
             found.others.append(part)
             _read_lines(part, found, root)
-        elif _walk(document, found, root) != part.count(b'":'):
+        elif _walk(document, found, root) != part.count(b'":') or SPACED_COLON.search(part):
             found.others.append(part)
     return found
 

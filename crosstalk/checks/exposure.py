@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from crosstalk.checks.channels import CHANNELS, OBSERVED_BY
+from crosstalk.checks.channels import CHANNELS, OBSERVED_BY, SIDE_KINDS
 from crosstalk.wire.event import Kind
 
 K = TypeVar("K")
@@ -52,10 +52,15 @@ class Exposure:
 
 @dataclass(slots=True)
 class Seen:
-    """Events of one kind: how many, and how many of them while another user's canary was live."""
+    """Events of one kind: how many, and how many of them while another user's canary was live.
+
+    `named`: those that name a run or a user. `named_own`: those that name one of the observer's.
+    """
 
     events: int = 0
     opportunities: int = 0
+    named: int = 0
+    named_own: int = 0
 
 
 @dataclass(slots=True)
@@ -106,12 +111,32 @@ class Exposures:
             for number in OBSERVED_BY[kind]:
                 sums[number].observations += seen.events
                 sums[number].opportunities += seen.opportunities
+            for number in (20,) if kind in SIDE_KINDS else (1, 3):
+                sums[number].controls_expected += seen.named
+                sums[number].controls_seen += seen.named_own
         return sums
 
-    def event(self, kind: Kind, *, own_live: int) -> None:
-        """An event was checked: an observation for each channel that its kind speaks for."""
+    def event(self, kind: Kind, *, own_live: int, named: bool = False, named_own: bool = False) -> None:
+        """An event was checked: an observation for each channel that its kind speaks for.
+
+        :param named: it names a run or a user, which is the control of the channels of ids.
+        :param named_own: one of the observer's.
+        """
         seen = self._kinds[kind]
         seen.events += 1
+        if self.live > own_live:
+            seen.opportunities += 1
+        if named:
+            seen.named += 1
+            if named_own:
+                seen.named_own += 1
+
+    def own_event(self, kind: Kind, own_live: int) -> None:
+        """An event was checked that names the observer's own run or account: `event`, at the cost of one frame."""
+        seen = self._kinds[kind]
+        seen.events += 1
+        seen.named += 1
+        seen.named_own += 1
         if self.live > own_live:
             seen.opportunities += 1
 

@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from crosstalk.checks.accusation import TRANSCRIPT, Accusation, Owner, Sighting, is_id
-from crosstalk.checks.canary import HEAD_LENGTH, PHANTOM_FIRST, SCOPES, Hit, Keyring, Label, Scope, Site
-from crosstalk.checks.channels import SIDE_KINDS
+from crosstalk.checks.canary import HEAD_LENGTH, PHANTOM_FIRST, SCOPES, Hit, Keyring, Label, Scope, Site, only_known
 from crosstalk.checks.deep import Deep
 from crosstalk.checks.exposure import Exposure, Exposures, remember
 from crosstalk.checks.pieces import Pieces
+from crosstalk.checks.transforms import marks_of, runs_of
 from crosstalk.checks.violation import Violation, texts_of
 from crosstalk.wire.event import Event, Kind
 
@@ -30,6 +30,9 @@ __all__ = ["Exposure", "Exposures", "Observer", "Roster", "RunPlace", "run_id", 
 
 #: threads whose runs an observer can still tell apart
 RUNS_KNOWN = 4096
+#: what stands before the canary in ids of runs and of threads that the client chooses
+RUN_ID = "run-"
+THREAD_ID = "thread-"
 #: letters and digits of an id that the server chose, for it to be nobody else's by chance
 LABEL_LETTERS = 16
 #: what the search must be able to undo, for its own control
@@ -41,10 +44,14 @@ DISGUISES: tuple[Callable[[bytes], bytes], ...] = (
     lambda canary: b"%".join([b"", *(b"%02x" % byte for byte in canary)]),
     lambda canary: b"-".join(canary[at : at + 4] for at in range(0, len(canary), 4)),
 )
+#: runs of a process after which a disguise is tried again
+CONTROL_EVERY = 100
 #: parts of a transcript that are searched one by one for what was found in all of them
 PARTS_LOOKED_AT = 500
 #: ids and names in a text: what may be looked up
 _TOKEN = re.compile(rb"[A-Za-z0-9_.@+-]{%d,128}" % LABEL_LETTERS)
+_ID = marks_of(bytes(byte for byte in range(128) if chr(byte).isalnum()) + b"_.@+-")
+_ID_GAPS = bytes(byte if byte < 128 and chr(byte).isalnum() else 0x20 for byte in range(256))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +109,14 @@ class Observer:
     def plant(self, *, ordinal: int, site: Site) -> str:
         """Make a canary of this account and remember it as sent."""
         canary = self._keyring.make(owner=self.number, ordinal=ordinal, site=site)
-        self._mine[canary.encode()] = ordinal
-        label = Label(self._keyring.load_test, self.number, ordinal, int(site), verified=True)
-        self._pieces.add(canary.encode(), label)
+        self.plant_again(canary, ordinal=ordinal, site=site)
         return canary
+
+    def plant_again(self, canary: str, *, ordinal: int, site: Site) -> None:
+        """A canary of this account that was made before is about to be sent: it is as new."""
+        letters = canary.encode()
+        self._mine[letters] = ordinal
+        self._pieces.add(letters, Label(self._keyring.load_test, self.number, ordinal, int(site), verified=True))
 
     def phantom(self, ordinal: int) -> str:
         """Make a canary of an owner that does not exist. It is never sent: a hit means that the harness is wrong."""
@@ -166,6 +177,25 @@ class Observer:
         """The observer gave up on a run of its own."""
         self._exposures.abandon(self.number, ordinal, at_ns)
 
+    def is_own(self, frame: bytes, event: Event, known: frozenset[bytes], seen: set[bytes]) -> bool:
+        """Is all in a frame of a run of the observer's its own, as can be told at once? Nearly every frame is such.
+
+        Then it has been counted as an observation, and `inspect` has nothing to add.
+
+        :param known: own canaries that may be in frames of this run.
+        :param seen: those found are added to it.
+        """
+        user_id, thread_id = event.user_id, event.thread_id
+        if user_id != self.subject and (user_id or not event.run_id):
+            return False
+        server_ids = self._exposures.server_ids
+        if thread_id and server_ids and server_ids.get(thread_id, self.subject) != self.subject:
+            return False
+        if not only_known(frame, known, seen):
+            return False
+        self._exposures.own_event(event.kind, len(self._live))
+        return True
+
     def inspect(
         self,
         frame: bytes,
@@ -183,7 +213,8 @@ class Observer:
             named after it.
         """
         known: Set[bytes] = place.known if place is not None else self._mine.keys()
-        foreign = self._strangers(self._keyring.strangers(frame, known, seen), place, seen)
+        strangers = self._keyring.strangers(frame, known, seen)
+        foreign = self._strangers(strangers, place, seen)
         run_owner = None if place is not None else self._owner_of_id(event.run_id)
         if not isinstance(run_owner, Label) and self._told_to(event.thread_id) not in ("", self.subject):
             run_owner = event.thread_id  # a thread that the server gave to someone else
@@ -251,7 +282,7 @@ class Observer:
                 here = sighting or self._where(parts, hit, place)
                 steps = deep.steps or (("split",) if joined else ())
                 found.setdefault(self._accuse(here, hit, steps=steps), here.frame)
-        for wire_id, owner, steps in (*self._named(result.names), *self._told_in(parts)):
+        for wire_id, owner, steps in (*self._named(result.names), *self._told_in(result.texts or parts)):
             here = sighting or Sighting(TRANSCRIPT, "a transcript", place, _part_with(parts, wire_id.encode()))
             found.setdefault(self._accusation.told_id(here, wire_id, owner, steps=steps), here.frame)
         return list(found.items())
@@ -262,12 +293,18 @@ class Observer:
     def finds_in_disguise(self, ordinal: int) -> bool:
         """The control of the search itself: is a canary found that stands in a text in disguise?
 
-        Another disguise each time; the canary is one of the observer's own that was never sent.
+        Another disguise each time; the canary is one of the observer's own that was never sent. The search is the same
+        for all observers of a process: each disguise is tried by one run in `CONTROL_EVERY`, and its last answer holds.
         """
-        canary = self._keyring.make(owner=self.number, ordinal=ordinal, site=Site.PHANTOM)
-        hidden = DISGUISES[ordinal % len(DISGUISES)](canary.encode())
-        found = self._deep.search(b'{"note": "see ' + hidden + b', please"}')
-        return any(deep.hit.canary == canary.encode() and deep.steps for deep in found.hits)
+        number = ordinal % len(DISGUISES)
+        asked, answer = self._deep.controls.get(number, (0, False))
+        if asked % CONTROL_EVERY == 0:
+            canary = self._keyring.make(owner=self.number, ordinal=ordinal, site=Site.PHANTOM)
+            hidden = DISGUISES[number](canary.encode())
+            found = self._deep.search(b'{"note": "see ' + hidden + b', please"}')
+            answer = any(deep.hit.canary == canary.encode() and deep.steps for deep in found.hits)
+        self._deep.controls[number] = (asked + 1, answer)
+        return answer
 
     def _where(self, parts: Sequence[bytes], hit: Hit, place: RunPlace | None) -> Sighting:
         """The part that shows a canary, and the field in it; the last part, where it takes several of them."""
@@ -368,26 +405,27 @@ class Observer:
         """Ids that the server told to others and that stand anywhere, each with its owner."""
         if not self._exposures.server_ids:
             return
-        tokens = {token for part in parts for token in _TOKEN.findall(part)}
-        for token in sorted(_with_pieces(tokens)):
-            owner = self._told_to(token.decode())
+        ids = self._exposures.server_ids
+        tokens = {token for part in parts for run in runs_of(part, _ID, LABEL_LETTERS) for token in _TOKEN.findall(run)}
+        for token in sorted(one for one in map(bytes.decode, _with_pieces(tokens)) if one in ids):
+            owner = self._told_to(token)
             if owner and owner != self.subject:
-                yield token.decode(), owner, ()
+                yield token, owner, ()
 
     # --- what it means ----------------------------------------------------------------------------------------------
 
     def _account_for(self, event: Event, place: RunPlace | None, frame: bytes) -> None:
         """Count the observation, and what of one's own came with it."""
-        exposures, kind = self._exposures, event.kind
-        exposures.event(kind, own_live=len(self._live))
-        if event.run_id or event.user_id:
-            named = event.user_id != "" and self._owner_of_user(event.user_id) is None
-            own = int(place is not None or named)
-            for channel in (20,) if kind in SIDE_KINDS else (1, 3):
-                exposures.control(channel, expected=1, seen=own)
-        elif kind is Kind.HANDOFF:
+        named_user = event.user_id == self.subject or (
+            event.user_id != "" and self._owner_of_user(event.user_id) is None
+        )
+        named = event.run_id != "" or event.user_id != ""
+        self._exposures.event(
+            event.kind, own_live=len(self._live), named=named, named_own=place is not None or named_user
+        )
+        if not named and event.kind is Kind.HANDOFF:
             known = place.known if place is not None else self._mine
-            exposures.control(20, expected=1, seen=int(any(canary in frame for canary in known)))
+            self._exposures.control(20, expected=1, seen=int(any(canary in frame for canary in known)))
 
     def _judge(
         self,
@@ -457,11 +495,11 @@ def is_label(wire_id: str) -> bool:
 
 
 def run_id(keyring: Keyring, *, owner: int, ordinal: int) -> str:
-    return "run-" + keyring.make(owner=owner, ordinal=ordinal, site=Site.RUN)
+    return RUN_ID + keyring.make(owner=owner, ordinal=ordinal, site=Site.RUN)
 
 
 def thread_id(keyring: Keyring, *, owner: int, ordinal: int) -> str:
-    return "thread-" + keyring.make(owner=owner, ordinal=ordinal, site=Site.THREAD)
+    return THREAD_ID + keyring.make(owner=owner, ordinal=ordinal, site=Site.THREAD)
 
 
 def _field_of(event: Event, run_owner: Label | str | None) -> str:
@@ -472,7 +510,7 @@ def _field_of(event: Event, run_owner: Label | str | None) -> str:
 def _with_pieces(tokens: set[bytes]) -> set[bytes]:
     """Tokens and the parts that they are joined from: `run_3f2b8c1e…` holds an id too."""
     return tokens | {
-        piece for token in tokens for piece in re.split(rb"[^A-Za-z0-9]", token) if len(piece) >= LABEL_LETTERS
+        piece for token in tokens for piece in token.translate(_ID_GAPS).split(b" ") if len(piece) >= LABEL_LETTERS
     }
 
 

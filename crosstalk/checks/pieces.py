@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from collections.abc import Set
 from dataclasses import replace
 
 from crosstalk.checks.canary import HEAD_LENGTH, LENGTH, PARTIAL_MAC_LENGTH, Hit, Label
@@ -73,10 +74,12 @@ class Pieces:
             if self._windows.get(window) == oldest:
                 del self._windows[window]
 
-    def search(self, text: bytes) -> list[Hit]:
+    def search(self, text: bytes, own: Set[bytes] = frozenset()) -> list[Hit]:
         """The longest piece of each canary that is in the text, `partial`, in any case.
 
         `Hit.canary` holds the letters that agree. Canaries with their head are none of its business: `Keyring.find`.
+
+        :param own: whole canaries, lower case, of which pieces are not looked for.
         """
         if not self._windows:
             return []
@@ -84,20 +87,32 @@ class Pieces:
         best: dict[bytes, Hit] = {}
         for run in set(_RUNS.findall(low)):
             if run not in self._canaries:
-                self._search_run(run, low, text, best)
+                self._search_run(run, low, text, best, own)
         return sorted(best.values(), key=lambda hit: hit.start)
+
+    def runs_with_pieces(self, text: bytes) -> list[bytes]:
+        """Where `search` has something to look at: unbroken runs of letters, lower case, but for whole canaries."""
+        windows = self._windows.keys()
+        return [
+            run
+            for run in set(_RUNS.findall(text.lower()))
+            if run not in self._canaries
+            and not windows.isdisjoint(
+                [run[at : at + PARTIAL_MAC_LENGTH] for at in range(len(run) - PARTIAL_MAC_LENGTH + 1)]
+            )
+        ]
 
     def is_worth_a_word(self, hit: Hit, text: bytes) -> bool:
         """Is a hit that is not verified one that hardly comes by chance?"""
         return not hit.canary.isalpha() and _stands_alone(text.lower(), hit.canary)
 
-    def _search_run(self, run: bytes, low: bytes, text: bytes, best: dict[bytes, Hit]) -> None:
+    def _search_run(self, run: bytes, low: bytes, text: bytes, best: dict[bytes, Hit], own: Set[bytes]) -> None:
         windows = self._windows
         at, last = 0, len(run) - PARTIAL_MAC_LENGTH
         while at <= last:
             canary = windows.get(run[at : at + PARTIAL_MAC_LENGTH])
             at += 1
-            if canary is None:
+            if canary is None or canary in own:
                 continue
             # the canary's own start, seen from the run's
             origin = at - 1 - canary.index(run[at - 1 : at - 1 + PARTIAL_MAC_LENGTH], HEAD_LENGTH)

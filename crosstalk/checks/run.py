@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Final
 
 from crosstalk.checks.violation import Violation, delivery
 from crosstalk.wire.event import Event, Kind
@@ -18,18 +19,34 @@ from crosstalk.wire.lifecycle import NESTED_COMPLETED, NESTED_STARTED, Lifecycle
 
 #: an expectation that is not a kind: some tool of the run must fail, and the failure must be passed on
 TOOL_FAILED = "tool_failed"
+# looked up for every event: a name of the module costs a tenth of an attribute of an enumeration
+_STARTED: Final = Kind.STARTED
+_COMPLETED: Final = Kind.COMPLETED
+_CHUNK: Final = Kind.CHUNK
+_TOOL_EXECUTING: Final = Kind.TOOL_EXECUTING
+_TOOL_COMPLETED: Final = Kind.TOOL_COMPLETED
 #: lost chunks of one agent that are named; a number far ahead must not make a list without end
 CHUNKS_NAMED = 20
 
 
-@dataclass(frozen=True, slots=True)
+# not frozen, though nobody changes it: one is made for every event, and a frozen one costs three times as much
+@dataclass(slots=True, init=False)
 class Step:
     """What one event meant: its times within the run (ns), and what it violated."""
 
-    gap_ns: int | None = None
-    chunk_gap_ns: int | None = None
-    tool_time_ns: int | None = None
-    violations: tuple[Violation, ...] = ()
+    gap_ns: int | None
+    chunk_gap_ns: int | None
+    tool_time_ns: int | None
+    violations: tuple[Violation, ...]
+
+    def __init__(
+        self, gap_ns: int | None = None, chunk_gap_ns: int | None = None, tool_time_ns: int | None = None,
+        violations: tuple[Violation, ...] = (),
+    ) -> None:  # fmt: skip
+        self.gap_ns = gap_ns
+        self.chunk_gap_ns = chunk_gap_ns
+        self.tool_time_ns = tool_time_ns
+        self.violations = violations
 
 
 @dataclass(slots=True)
@@ -74,6 +91,7 @@ class RunCheck:
     end_kind: Kind | None = None
     end_code: str = ""
     text: list[str] = field(default_factory=list)
+    ended: bool = False  # is its state one of those that end a run?
     last_kind: str = ""
     final_text: str = ""
     _agent: str = ""
@@ -87,34 +105,83 @@ class RunCheck:
     _chunks_astray: bool = False
     _illegal: list[str] = field(default_factory=list)
     _handoff_ns: int | None = None
+    _missing: list[str] = field(default_factory=list)
+    _missing_at: int = -1  # after so many events
+    _streaming: State = ""  # the state in which chunks follow each other; "" until they do
+    #: of the last chunk that `streams` took, as a `Step` has them
+    gap_ns: int = 0
+    chunk_gap_ns: int = 0
 
     def __post_init__(self) -> None:
         self.state = self.lifecycle.initial
-
-    @property
-    def ended(self) -> bool:
-        return self.state in self.lifecycle.ended
+        self.ended = self.state in self.lifecycle.ended
 
     def advance(self, event: Event, arrived_ns: int) -> Step:
         """Take one event of this run, in order of arrival."""
-        if event.key and event.key in self._keys:
-            return Step(violations=(self._say("duplicate", event, "each event once", f"{_named(event)} twice"),))
-        self._keys.add(event.key)
+        key = event.key
+        if key:
+            if key in self._keys:
+                return Step(violations=(self._say("duplicate", event, "each event once", f"{_named(event)} twice"),))
+            self._keys.add(key)
         self.counts.events += 1
         if self.ended:
             return self._after_end(event, arrived_ns)
-        symbol = self._symbol(event)
-        target = self.lifecycle.move(self.state, symbol)
+        kind = event.kind
+        symbol: Symbol = kind if kind is _CHUNK else self._symbol(event)
+        state = self.state
+        target = self.lifecycle.move(state, symbol)
         if target is None:
-            self._illegal.append(f"{symbol} in state {self.state!r}")
+            self._illegal.append(f"{symbol} in state {state!r}")
             target = self._where_to(symbol)
         step = self._timed(event, symbol, arrived_ns)
-        self.state = target
-        self.last_kind = str(event.kind)
-        if self.ended:
-            self.times.end_ns, self.end_kind, self.end_code = arrived_ns, event.kind, event.code
-            self.final_text = event.text
+        self.last_kind = kind
+        if target != state:
+            self.state = target
+            self.ended = target in self.lifecycle.ended
+            if self.ended:
+                self.times.end_ns, self.end_kind, self.end_code = arrived_ns, kind, event.code
+                self.final_text = event.text
         return step
+
+    def streams(self, event: Event, arrived_ns: int) -> bool:
+        """Take one more chunk of a text that streams as it should: what most events are. `advance` does the same.
+
+        For anything else (the first chunk, a smaller number than before, one sent twice, …) it does nothing, and says
+        so: False. The chunk's times are in `gap_ns` and `chunk_gap_ns`.
+        """
+        state, times, index, key = self.state, self.times, event.index, event.key
+        last_ns, last_chunk_ns = times.last_event_ns, times.last_chunk_ns
+        if event.kind is not _CHUNK or last_ns is None or last_chunk_ns is None or key in self._keys:
+            return False
+        if self._handoff_ns is not None:
+            return False
+        if state != self._streaming:
+            if self.ended or self.lifecycle.move(state, _CHUNK) != state:
+                return False
+            self._streaming = state
+        if index >= 0:
+            agent = event.agent
+            last = self._chunk_last.get(agent)
+            if last is None or index < last:
+                return False
+            self._chunk_last[agent] = index
+            self._chunk_numbers[agent].add(index)
+        if key:
+            self._keys.add(key)
+        text, counts = event.text, self.counts
+        counts.events += 1
+        counts.chunks += 1
+        counts.text_bytes += len(text)
+        self.text.append(text)
+        if text and times.first_chunk_ns is None:
+            times.first_chunk_ns = arrived_ns
+        self.gap_ns = gap_ns = arrived_ns - last_ns
+        if gap_ns > (times.stall_max_ns or -1):
+            times.stall_max_ns = gap_ns
+        self.chunk_gap_ns = arrived_ns - last_chunk_ns
+        times.last_event_ns = times.last_chunk_ns = arrived_ns
+        self.last_kind = _CHUNK
+        return True
 
     def conclude(self) -> list[Violation]:
         """What is known once the run has ended, or will not end any more. Empty for a run that is right."""
@@ -122,9 +189,8 @@ class RunCheck:
             return [delivery("silent", expected="events of the run", came="no event at all; the socket was healthy")]
         found = []
         if not self.ended:
-            found.append(
-                delivery("no_end", expected="completed or error", came=f"last event {self.last_kind!r}, then silence")
-            )
+            came = f"last event {str(self.last_kind)!r}, then silence"
+            found.append(delivery("no_end", expected="completed or error", came=came))
         else:
             missing = self.missing()
             if missing and self.counts.malformed < len(missing):
@@ -139,6 +205,11 @@ class RunCheck:
 
     def missing(self) -> list[str]:
         """What an ended run should have shown and did not."""
+        if self._missing_at != self.counts.events:  # it is asked more than once at the end, and an event changes it
+            self._missing, self._missing_at = self._find_missing(), self.counts.events
+        return self._missing
+
+    def _find_missing(self) -> list[str]:
         if self.end_kind is Kind.ERROR and Kind.ERROR not in self.expects:
             return []
         missing = [str(kind) for kind in dict.fromkeys(self._wanted()) if kind not in self._seen]
@@ -146,8 +217,9 @@ class RunCheck:
         missing += [f"tool_executing for call {call}" for call in self._early_results]
         missing += [f"completed of agent {agent}" for agent in self._agents_inside]
         for agent, numbers in self._chunk_numbers.items():
-            gaps = (f"chunk {n}" for n in range(self._chunk_last[agent]) if n not in numbers)
-            missing += islice(gaps, CHUNKS_NAMED)
+            last = self._chunk_last[agent]
+            if len(numbers) <= last:  # they count from 0: one more than the last where none is missing
+                missing += islice((f"chunk {n}" for n in range(last) if n not in numbers), CHUNKS_NAMED)
         return missing
 
     def _wanted(self) -> list[str]:
@@ -158,16 +230,17 @@ class RunCheck:
     # --- one event --------------------------------------------------------------------------------------------------
 
     def _symbol(self, event: Event) -> Symbol:
-        if event.kind is Kind.STARTED:
-            if Kind.STARTED not in self._seen:
+        kind = event.kind
+        if kind is _STARTED:
+            if _STARTED not in self._seen:
                 self._agent = event.agent
             elif event.agent and event.agent != self._agent:
                 self._agents_inside.append(event.agent)
                 return NESTED_STARTED
-        elif event.kind is Kind.COMPLETED and event.agent in self._agents_inside:
+        elif kind is _COMPLETED and event.agent in self._agents_inside:
             self._agents_inside.remove(event.agent)
             return NESTED_COMPLETED
-        return str(event.kind)
+        return str(kind)
 
     def _where_to(self, symbol: Symbol) -> State:
         """After an illegal move: where this symbol leads from elsewhere, so that one mistake is not counted twice."""
@@ -186,7 +259,7 @@ class RunCheck:
 
     def _fills_gap(self, event: Event) -> bool:
         """Is this what the ended run still lacks? Anything else after the end changes nothing of it."""
-        if not self.missing():
+        if not self._find_missing():  # it has been counted, and has changed nothing yet
             return False
         kind = event.kind
         if kind is Kind.CHUNK and event.index >= 0:
@@ -203,43 +276,54 @@ class RunCheck:
     def _timed(self, event: Event, symbol: Symbol, arrived_ns: int) -> Step:
         times, kind = self.times, event.kind
         self._seen.add(kind)
-        gap_ns = None if times.last_event_ns is None else arrived_ns - times.last_event_ns
-        if times.first_event_ns is None:
-            times.first_event_ns = arrived_ns
-        if gap_ns is not None and gap_ns > (times.stall_max_ns or -1):
-            times.stall_max_ns = gap_ns
+        last_ns = times.last_event_ns
         times.last_event_ns = arrived_ns
-        self._hand_off(event, symbol, arrived_ns)
-        if kind is Kind.CHUNK:
+        if last_ns is None:
+            gap_ns = None
+            if times.first_event_ns is None:
+                times.first_event_ns = arrived_ns
+        else:
+            gap_ns = arrived_ns - last_ns
+            if gap_ns > (times.stall_max_ns or -1):
+                times.stall_max_ns = gap_ns
+        if kind is _CHUNK:
+            if self._handoff_ns is not None:
+                self._hand_off(event, symbol, arrived_ns)
             return Step(gap_ns, self._chunk(event, arrived_ns))
+        self._hand_off(event, symbol, arrived_ns)
         return Step(gap_ns, None, self._tool(event, arrived_ns))
 
     def _chunk(self, event: Event, arrived_ns: int) -> int | None:
-        times, counts = self.times, self.counts
+        times, counts, text, index = self.times, self.counts, event.text, event.index
         counts.chunks += 1
-        counts.text_bytes += len(event.text)
-        self.text.append(event.text)
-        if event.index >= 0:
-            last = self._chunk_last.get(event.agent, -1)
-            if event.index < last:
+        counts.text_bytes += len(text)
+        self.text.append(text)
+        if index >= 0:
+            agent = event.agent
+            last = self._chunk_last.get(agent, -1)
+            if index > last:
+                self._chunk_last[agent] = index
+            elif index < last:
                 self._chunks_astray = True
-                self._illegal.append(f"chunk {event.index} after chunk {last}")
-            self._chunk_last[event.agent] = max(last, event.index)
-            self._chunk_numbers.setdefault(event.agent, set()).add(event.index)
-        if event.text and times.first_chunk_ns is None:
+                self._illegal.append(f"chunk {index} after chunk {last}")
+            numbers = self._chunk_numbers.get(agent)
+            if numbers is None:
+                numbers = self._chunk_numbers[agent] = set()
+            numbers.add(index)
+        if text and times.first_chunk_ns is None:
             times.first_chunk_ns = arrived_ns
         before, times.last_chunk_ns = times.last_chunk_ns, arrived_ns
         return None if before is None else arrived_ns - before
 
     def _tool(self, event: Event, arrived_ns: int) -> int | None:
-        if event.kind is Kind.TOOL_EXECUTING:
+        if event.kind is _TOOL_EXECUTING:
             self.counts.tools_started += 1
             if event.call_id in self._early_results:
                 del self._early_results[event.call_id]
                 self._illegal.append(f"tool_completed before tool_executing of call {event.call_id}")
             else:
                 self._open_calls[event.call_id] = arrived_ns
-        elif event.kind is Kind.TOOL_COMPLETED:
+        elif event.kind is _TOOL_COMPLETED:
             if event.ok:
                 self.counts.tools_ok += 1
             else:

@@ -31,19 +31,25 @@ INFLATED_MAX = 32
 
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _HEX = b"0123456789abcdefABCDEF"
-_NOT_LETTERS = bytes(set(range(256)) - set(_LETTERS))
+NOT_LETTERS = bytes(set(range(256)) - set(_LETTERS))
+_NEITHER_LETTERS_NOR_LINES = bytes(set(NOT_LETTERS) - set(b"\n"))
 _NOT_HEX = bytes(set(range(256)) - set(_HEX))
 _LOWER = bytes(range(256)).lower()
 _ROT13 = codecs.encode("".join(map(chr, range(128))), "rot13").encode() + bytes(range(128, 256))
 
 
-def _marks(members: bytes) -> bytes:
+def marks_of(members: bytes) -> bytes:
     """A table for `translate`: "1" for members, "0" for all else."""
     return bytes(0x31 if byte in members else 0x30 for byte in range(256))
 
 
-def _runs(view: bytes, marks: bytes, length: int) -> list[bytes]:
-    """Unbroken runs of at least `length` letters; `marks` as of `_marks`."""
+def rot13_of(marks: bytes) -> bytes:
+    """Marks of what is, in rot13, a member."""
+    return bytes(marks[other] for other in _ROT13)
+
+
+def runs_of(view: bytes, marks: bytes, length: int) -> list[bytes]:
+    """Unbroken runs of at least `length` letters; `marks` as of `marks_of`."""
     runs = []
     marked = view.translate(marks)
     start = marked.find(b"1" * length)
@@ -56,31 +62,31 @@ def _runs(view: bytes, marks: bytes, length: int) -> list[bytes]:
     return runs
 
 
-_PRINTABLE = _marks(b"\x00\t\n\r" + bytes(range(0x20, 0x7F)))
+_PRINTABLE = marks_of(b"\x00\t\n\r" + bytes(range(0x20, 0x7F)))
 _PRINTABLE_RUN = re.compile(rb"[\x00\t\n\r\x20-\x7e]{%d,}" % SHORTEST)
 #: what UTF-8 writes texts with, letters other than ASCII in two bytes or more
 TEXT_LENGTH = 2 * SHORTEST
 _TEXT_BYTES = b"\x00\t\n\r" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0xC0)) + b"\xc2\xcc\xcd\xe2\xe3\xef\xf0"
-_TEXT = _marks(_TEXT_BYTES)
+_TEXT = marks_of(_TEXT_BYTES)
 _TEXT_RUN = re.compile(b"[" + re.escape(_TEXT_BYTES) + b"]{%d,}" % TEXT_LENGTH)
 #: the first of four base64 letters, where the byte that it begins is ASCII
-_BASE64_FIRST = _marks(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef")
+BASE64_FIRST = marks_of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef")
 #: whole groups of three that `SHORTEST` bytes hold at any alignment
-_BASE64_GROUPS = b"1" * ((SHORTEST - 2) // 3)
+BASE64_GROUPS = b"1" * ((SHORTEST - 2) // 3)
 #: the first digit of a hexadecimal ASCII letter, digit or NUL
-_HEX_FIRST = _marks(b"0234567")
+_HEX_FIRST = marks_of(b"0234567")
 #: letters of base32, the densest alphabet of a token, that `SHORTEST` bytes need
-_TOKEN_LENGTH = -(-SHORTEST * 8 // 5)
+TOKEN_LENGTH = -(-SHORTEST * 8 // 5)
 _STANDARD_SIGNS = bytes.maketrans(b"-_", b"+/")
 _BASE64_CHUNK = re.compile(rb"[A-Za-z0-9+/_-]+={0,2}")
 #: letters over groups of eight that end in a whole byte
 _BASE32_ENDS = (0, 2, 4, 5, 7)
 _BASE32_CHUNK = re.compile(rb"[A-Za-z2-7]+={0,6}")
 _BASE32 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-_TOKEN = _marks(_LETTERS + b"+/_-")
-_TOKEN_GAPS = bytes(byte if byte in _LETTERS + b"+/_-" else 0x20 for byte in range(256))
-_BASE32_MARKS = (_marks(_BASE32), _marks(_BASE32.lower()))
-_HEX_MARKS = _marks(_HEX)
+TOKEN = marks_of(_LETTERS + b"+/_-")
+TOKEN_GAPS = bytes(byte if byte in _LETTERS + b"+/_-" else 0x20 for byte in range(256))
+_BASE32_MARKS = (marks_of(_BASE32), marks_of(_BASE32.lower()))
+_HEX_MARKS = marks_of(_HEX)
 #: hexadecimal digits, separators, and other letters
 _HEX_SHAPE = bytes(0x31 if byte in _HEX else 0x78 if byte in _LETTERS else 0x2C for byte in range(256))
 _HEX_PAIRS = re.compile(rb"[0-9A-Fa-f]{2}(?:[^0-9A-Za-z][0-9A-Fa-f]{2}){%d,}" % SHORTEST)
@@ -108,12 +114,17 @@ _DEFLATED = re.compile(rb"\x1f\x8b\x08|\x78[\x01\x5e\x9c\xda]")
 
 def letters(view: bytes) -> bytes:
     """ASCII letters and digits only, lower case: separators, zero-width characters and NULs are gone."""
-    return view.translate(_LOWER, _NOT_LETTERS)
+    return view.translate(_LOWER, NOT_LETTERS)
+
+
+def letters_and_lines(view: bytes) -> bytes:
+    """As `letters`, and line ends."""
+    return view.translate(_LOWER, _NEITHER_LETTERS_NOR_LINES)
 
 
 def letters_as_they_are(view: bytes) -> bytes:
     """ASCII letters and digits only."""
-    return view.translate(None, _NOT_LETTERS)
+    return view.translate(None, NOT_LETTERS)
 
 
 def rot13(view: bytes) -> bytes:
@@ -194,12 +205,12 @@ def from_base64(view: bytes) -> list[bytes]:
     Base64 of ASCII letters and digits holds neither of the two signs that the alphabets differ in.
     """
     views = []
-    text = view.translate(None, _NOT_LETTERS)
-    first = text.translate(_BASE64_FIRST)
+    text = view.translate(None, NOT_LETTERS)
+    first = text.translate(BASE64_FIRST)
     for offset in range(4):
-        if _BASE64_GROUPS in first[offset::4]:
+        if BASE64_GROUPS in first[offset::4]:
             views += _texts_in(_b64(text[offset:]))
-    for token in _tokens(view):
+    for token in tokens(view):
         for offset in range(4):
             views += _texts_or_packed(_b64(token[offset:]))
     return views
@@ -207,7 +218,7 @@ def from_base64(view: bytes) -> list[bytes]:
 
 def short_tokens(view: bytes) -> list[bytes]:
     """Different unbroken runs that may be base64 or hexadecimal of a name, and are too short for a canary's."""
-    return [run for run in set(view.translate(_TOKEN_GAPS).split(b" ")) if 11 <= len(run) <= 64]
+    return [run for run in set(view.translate(TOKEN_GAPS).split(b" ")) if 11 <= len(run) <= 64]
 
 
 def from_token(token: bytes) -> list[bytes]:
@@ -227,7 +238,7 @@ def from_hex(view: bytes) -> list[bytes]:
     if b"0x" in view or b"0X" in view:
         text = view.replace(b"0x", b"").replace(b"0X", b"").replace(b", ", b",")
     digits = text.translate(None, _NOT_HEX)
-    between = view.translate(None, _NOT_LETTERS)
+    between = view.translate(None, NOT_LETTERS)
     if between.count(b"0x") >= SHORTEST:  # "0 x 6 3": something stands within the "0x" too
         digits = between.replace(b"0x", b"").translate(None, _NOT_HEX)
     if len(digits) >= 2 * SHORTEST:
@@ -235,7 +246,7 @@ def from_hex(view: bytes) -> list[bytes]:
         for offset in range(2):
             if b"1" * SHORTEST in first[offset::2]:
                 views += _texts_in(_unhex(digits[offset:]))
-    runs = [run for token in _tokens(view) for run in _runs(token, _HEX_MARKS, 2 * SHORTEST)]
+    runs = [run for token in tokens(view) for run in runs_of(token, _HEX_MARKS, 2 * SHORTEST)]
     if b"11,11,11,11,11,11,11,11" in text.translate(_HEX_SHAPE):
         runs += [run.translate(None, _NOT_HEX) for run in _HEX_PAIRS.findall(text)]
     for run in runs:
@@ -246,8 +257,8 @@ def from_hex(view: bytes) -> list[bytes]:
 def from_base32(view: bytes) -> list[bytes]:
     """base32 in upper or in lower case, at eight offsets."""
     views = []
-    for token in _tokens(view):
-        for run in (run for marks in _BASE32_MARKS for run in _runs(token, marks, _TOKEN_LENGTH)):
+    for token in tokens(view):
+        for run in (run for marks in _BASE32_MARKS for run in runs_of(token, marks, TOKEN_LENGTH)):
             for offset in range(8):
                 views += _texts_or_packed(_b32(run[offset:]))
     return views
@@ -294,11 +305,11 @@ def chunk_by_chunk(chunks: Sequence[str]) -> list[tuple[str, bytes]]:
 
 
 @lru_cache(maxsize=1)  # several decoders ask for those of one view
-def _tokens(view: bytes) -> tuple[bytes, ...]:
+def tokens(view: bytes) -> tuple[bytes, ...]:
     """Long unbroken runs of letters, digits and the signs of base64; line ends do not break them."""
     if b"\n" in view:
         view = view.translate(None, b"\r\n")
-    return tuple(_runs(view, _TOKEN, _TOKEN_LENGTH))
+    return tuple(runs_of(view, TOKEN, TOKEN_LENGTH))
 
 
 def _texts_in(decoded: bytes) -> list[bytes]:

@@ -50,6 +50,15 @@ def delivery(name: str, *, expected: str, came: str, kind: Kind | str = "") -> V
     return Violation(DELIVERY, name, expected=expected, came=came, event_kind=str(kind))
 
 
+def ours(name: str, why: str) -> Violation:
+    """A connection that failed by our own fault: the target is not to blame.
+
+    :param name: "no_socket" or "harness_error".
+    """
+    expected = "a socket of one's own to connect with" if name == "no_socket" else "a working way up"
+    return Violation(HARNESS, name, expected=expected, came=why)
+
+
 def field_path(frame: bytes, needle: str) -> str:
     """Where in a JSON frame `needle` stands, in any case of letters: "data.result.text", "data.items[3].{key}".
 

@@ -99,6 +99,7 @@ def event(of: Row, n: int = 1, *, kind: str = "chunk", at_ms: float = 10.0, **ch
     arrived = of["sent_ns"] + int(at_ms * MS)
     row: Row = {name: of[name] for name in ("worker", "run", "connection", "account", "intended_ns", "sent_ns")}
     row |= dict(n=n, kind=kind, arrived_ns=arrived, received_ns=arrived + MS // 10, exact=True)
+    row |= dict(arrived_after_ns=arrived)
     return row | changes
 
 

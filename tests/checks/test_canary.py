@@ -1,5 +1,7 @@
 """Canaries: what is made is read back, what was changed or cut is not taken for whole, and chance makes none."""
 
+import base64
+import hmac
 import random
 
 import pytest
@@ -21,6 +23,7 @@ from crosstalk.checks.canary import (
     load_test_name,
     names_in,
     new_load_test,
+    only_known,
     tag,
     uuids_in,
 )
@@ -59,6 +62,14 @@ def test_the_same_place_has_the_same_canary_and_another_place_another():
     made = [KEYS.make(owner=owner, ordinal=ordinal, site=site) for owner, ordinal, site in places]
     assert len(set(made)) == len(places)
     assert made[0] == CANARY == keyring().make(owner=17, ordinal=4, site=Site.PROMPT)
+
+
+@given(owner=owners, ordinal=ordinals, load_test=st.integers(0, 2**30 - 1))
+def test_the_mac_is_the_beginning_of_an_hmac_in_base32(owner, ordinal, load_test):
+    canary = keyring(load_test=load_test).make(owner=owner, ordinal=ordinal, site=Site.RUN)
+    key = hmac.digest(SECRET, b"crosstalk canary key " + load_test.to_bytes(4, "big"), "sha256")
+    digest = hmac.digest(key, canary[:HEAD_LENGTH].encode(), "sha256")
+    assert canary[HEAD_LENGTH:] == base64.b32encode(digest).decode().lower()[: LENGTH - HEAD_LENGTH]
 
 
 def test_the_mac_has_at_least_64_bits():
@@ -242,6 +253,35 @@ def test_mac_letters_are_counted_in_their_places(right):
     )
     [hit] = found(CANARY[:HEAD_LENGTH] + mac)
     assert KEYS.mac_letters_right(hit) == sum(right)
+
+
+@pytest.mark.parametrize(
+    ("text", "only"),
+    [
+        ("nothing here", True),
+        (CANARY, True),
+        (f"see {CANARY.upper()}\n{CANARY}", True),
+        (CANARY + CANARY, True),
+        (PREFIX, False),
+        (CANARY[:-1], False),
+        (f"{CANARY} and {CANARY[:-1]}", False),
+        (f"{CANARY[:12]}\n{CANARY}", False),
+        (CANARY + KEYS.make(owner=18, ordinal=4, site=Site.PROMPT), False),
+    ],
+)
+def test_only_known_canaries_are_told_at_once(text, only):
+    """Whatever might be more is left to `strangers`."""
+    known, seen = frozenset({CANARY.encode()}), set()
+    assert only_known(text.encode(), known, seen) == only
+    assert seen == ({CANARY.encode()} if only and CANARY in text.lower() else set())
+
+
+@given(st.lists(pieces, max_size=8).map("".join))
+def test_where_only_known_ones_are_told_there_are_no_strangers(text):
+    frame, seen, also_seen = text.encode(), set(), set()
+    if only_known(frame, KNOWN, seen):
+        assert KEYS.strangers(frame, KNOWN, also_seen) == []
+        assert seen == also_seen
 
 
 # --- names ----------------------------------------------------------------------------------------------------------

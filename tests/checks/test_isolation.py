@@ -399,6 +399,50 @@ def test_one_frame_is_right_for_its_owner_and_a_leak_for_everybody_else():
     }
 
 
+# --- the short way --------------------------------------------------------------------------------------------------
+
+TOLD_TO_ALICE, TOLD_TO_BOB = "thr-9d7a4f603f2b8c11", "thr-9d7a4f603f2b8c12"
+
+
+@pytest.mark.parametrize("telling", [False, True])
+@pytest.mark.parametrize("text", ["plain", canary(), canary().upper(), canary()[:-3], canary(A), canary(A) + canary()])
+@pytest.mark.parametrize("name", ["agent_response_chunk", "agent_handoff"])
+@pytest.mark.parametrize("thread", ["", TOLD_TO_ALICE, TOLD_TO_BOB, thread_id(keyring(), owner=B, ordinal=1)])
+@pytest.mark.parametrize("user", ["", ALICE, BOB, f"{ALICE[:8]}..."])
+@pytest.mark.parametrize("run", ["", ALICES_RUN])
+def test_a_frame_that_is_told_to_be_ones_own_at_once_has_nothing_foreign_and_counts_the_same(
+    run, user, thread, name, text, telling
+):
+    """`is_own` says yes only where `inspect` finds nothing, and leaves behind what `inspect` does."""
+    data = frame(name, run=run, user=user, thread_id=thread, chunk=text, chunk_index=1, thought=text)
+    outcomes = []
+    for short in (True, False):
+        house = House()
+        observer = house.observer(A)
+        if telling:
+            assert observer.own_id(TOLD_TO_ALICE) and house.observer(B).own_id(TOLD_TO_BOB)
+        observer.plant(ordinal=1, site=Site.PROMPT)
+        house.observer(B).run_started(1, 1)
+        known, seen = frozenset({canary(A).encode(), ALICES_RUN.removeprefix("run-").encode()}), set()
+        at, event = replace(HERE, known=known), event_of(data)
+        if short and observer.is_own(data, event, known, seen):
+            found = []
+        else:
+            found = observer.inspect(data, event, at, seen=seen)
+        outcomes.append((found, seen, house.exposures.channels))
+    assert outcomes[0] == outcomes[1]
+
+
+def test_most_frames_of_ones_own_run_are_told_at_once():
+    known = frozenset({canary(A).encode(), ALICES_RUN.removeprefix("run-").encode()})
+    seen: set[bytes] = set()
+    data = own(chunk=f"You said {canary(A)}", chunk_index=1)
+    assert alice().is_own(data, event_of(data), known, seen)
+    assert seen == known
+    foreign = own(chunk=f"You said {canary()}", chunk_index=1)
+    assert not alice().is_own(foreign, event_of(foreign), known, seen)
+
+
 # --- exposure -------------------------------------------------------------------------------------------------------
 
 

@@ -160,6 +160,15 @@ def test_an_expected_kind_that_never_came_is_missing(kind):
     assert judged([START, THINK, completed()], expects=(kind,)) == ["missing"]
 
 
+@pytest.mark.parametrize("late", [THINK, CHUNKS[1], RESULT])
+def test_what_was_missing_is_so_no_more_when_it_has_come(late):
+    check, _ = fed(without(late))
+    assert len(check.missing()) == len(check.missing()) == 1
+    check.advance(late, 99 * MS)
+    assert check.missing() == []
+    assert names(check.conclude()) == ["out_of_order"]
+
+
 def test_an_error_that_the_prompt_expects_and_did_not_come_is_missing():
     assert judged([START, THINK, completed()], expects=("error",)) == ["missing"]
 
@@ -495,3 +504,80 @@ def test_a_run_cut_short_never_has_more_than_one_violation(run, cut):
 )
 def test_no_history_raises(history):
     assert all(isinstance(name, str) for name in judged(history))
+
+
+# --- the short way --------------------------------------------------------------------------------------------------
+
+
+def both_ways(history, *, every_ms=10):
+    """A history by `advance` alone, and as the session feeds it: by `streams`, where that takes an event."""
+    plain, short, took = RunCheck(FIVE_EVENTS), RunCheck(FIVE_EVENTS), 0
+    for number, one in enumerate(history):
+        at_ns = number * every_ms * MS
+        step = plain.advance(one, at_ns)
+        if short.streams(one, at_ns):
+            took += 1
+            assert (step.gap_ns, step.chunk_gap_ns) == (short.gap_ns, short.chunk_gap_ns)
+            assert (step.tool_time_ns, step.violations) == (None, ())
+        else:
+            assert short.advance(one, at_ns) == step
+        assert (plain.state, plain.ended, plain.times, plain.counts) == (
+            short.state, short.ended, short.times, short.counts,
+        )  # fmt: skip
+    assert (plain.text, plain.last_kind, plain.missing()) == (short.text, short.last_kind, short.missing())
+    assert plain.conclude() == short.conclude()
+    return took
+
+
+def test_all_chunks_but_the_first_of_a_run_that_streams_as_it_should_go_the_short_way():
+    run = [started(), thinking(), *(chunk(n, f"piece {n}") for n in range(20)), completed()]
+    assert both_ways(run) == 19
+    assert both_ways([one for one in run if one.index != 7]) == 18
+
+
+@pytest.mark.parametrize(
+    ("more", "short"),
+    [
+        ([chunk(1), CHUNKS[0]], 1),
+        ([chunk(-1, key="same"), chunk(-1, key="same")], 1),
+        ([chunk(1, key="same"), chunk(2, key="same")], 1),
+        ([chunk(-1, key=""), chunk(-1, key="")], 2),
+        ([chunk(3), chunk(1), chunk(4)], 2),
+        ([chunk(1), chunk(1, "other")], 2),
+        ([handoff(), chunk(-1, agent="b"), chunk(-1, agent="b")], 1),
+        ([chunk(0, agent="b"), chunk(1, agent="b"), chunk(1)], 2),
+        ([completed(), chunk(1)], 0),
+        ([error(), chunk(1)], 0),
+        ([call(), chunk(1), result()], 1),
+        ([started("b"), chunk(1, agent="b")], 0),
+    ],
+)
+def test_what_is_unusual_goes_the_long_way(more, short):
+    assert both_ways([started(), thinking(), CHUNKS[0], *more]) == short
+
+
+def test_the_first_text_may_come_the_short_way():
+    assert both_ways([started(), thinking(), chunk(0, ""), chunk(1, "abc"), chunk(2, "abc")]) == 2
+
+
+def test_chunks_after_an_end_go_the_long_way_also_where_a_lifecycle_lists_them():
+    """What ended is ended, whatever moves its table has."""
+    moves = {**FIVE_EVENTS.moves, "completed": {Kind.CHUNK: "completed"}}
+    check, _ = fed([started(), thinking(), chunk(0), completed()], lifecycle=replace(FIVE_EVENTS, moves=moves))
+    assert not check.streams(chunk(1), 100 * MS)
+
+
+@given(legal_runs(), st.integers(1, 1000))
+def test_the_short_way_through_a_legal_run_leads_where_the_long_one_does(run, every_ms):
+    both_ways(run, every_ms=every_ms)
+
+
+_any_chunk = st.builds(
+    chunk, st.integers(-1, 4), st.sampled_from(["", "abc"]), agent=st.sampled_from(["supervisor", "b"])
+)
+_any_of_them = st.sampled_from([START, THINK, CALL, RESULT, *CHUNKS, END, error(), notice(), handoff(), started("b")])
+
+
+@given(st.lists(st.one_of(_any_chunk, _any_chunk, _any_of_them), max_size=14))
+def test_the_short_way_through_any_history_leads_where_the_long_one_does(history):
+    both_ways([started(), thinking(), *history])
