@@ -5,15 +5,18 @@ A local runner is a worker and its own master at once. Users reach it as `enviro
 
 from __future__ import annotations
 
+import logging
 import random
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import gevent
 from gevent.event import Event as Flag
 from gevent.lock import BoundedSemaphore
+from gevent.pool import Pool
 
 from crosstalk.accounts import RENEW_BEFORE_S, Mint, Purse, expires_at_s, forged, roster
 from crosstalk.checks.canary import Keyring
@@ -21,26 +24,35 @@ from crosstalk.checks.deep import Deep
 from crosstalk.checks.exposure import Exposures
 from crosstalk.checks.isolation import Observer
 from crosstalk.checks.pieces import Pieces
+from crosstalk.checks.violation import ours
 from crosstalk.clock import clock
 from crosstalk.config import Account, ConfigError, Settings, addresses, signing_key, tls_context
-from crosstalk.connection import Inbox
+from crosstalk.connection import NO_DESCRIPTOR, Inbox
 from crosstalk.environments import CLAIMS
+from crosstalk.garbage import Garbage
 from crosstalk.gathering import Gathering
 from crosstalk.health import Health
 from crosstalk.http import Answer, HttpClient, text_at
+from crosstalk.leftovers import Leftovers
 from crosstalk.live_run import Thread
 from crosstalk.notes import Notes
 from crosstalk.pacing import Pacing
 from crosstalk.person import Person
-from crosstalk.record.batch import Outbox, row
+from crosstalk.record.batch import Outbox, row, spill_name
 from crosstalk.record.rows import Row
 from crosstalk.session import NotReady, Session
+from crosstalk.shelf import Shelf
 from crosstalk.terms import Counters, Sinks, Terms
+from crosstalk.vitals import no_descriptor_left
 from crosstalk.wire.dialect import Call, Turn
 from crosstalk.wire.redact import redact
 
+logger = logging.getLogger("crosstalk")
+
 #: texts, and what is decoded of them, that one deep search looks at
-DEEP_BYTES_MAX = 32 * 1024 * 1024
+DEEP_BYTES_MAX = 8 * 1024 * 1024
+#: connections that are closed at a time when all users stop: each is searched once more, and stops others meanwhile
+CLOSES_AT_ONCE = 32
 #: rows wait at most this long before they are handed over
 FLUSH_EVERY_S = 0.5
 
@@ -86,8 +98,11 @@ class Generator:
         self.worker = worker
         self.warm_up = True
         self.stopping = Flag()
+        self._garbage = Garbage()
+        self._garbage.begin()
         self.purse = Purse(ask)
-        self.outbox = Outbox(worker, send, settings.results / f"spill-{begin.load_test}-{worker}.jsonl")
+        self.outbox = Outbox(worker, send, settings.results / spill_name(begin.load_test, worker))
+        self._sinks = Sinks(self.record, self.milestone, self.outbox.events)
         self.counters = Counters()
         self.exposures = Exposures()
         self.pacing = Pacing(
@@ -100,6 +115,9 @@ class Generator:
         self._auth = HttpClient(self.addresses.auth, headers=settings.headers, route=settings.route, rng=rng)
         self._fire_request = fire_request
         self._inbox = Inbox()
+        self._shelf = Shelf()
+        self._leftovers = Leftovers()
+        self._exits = BoundedSemaphore(CLOSES_AT_ONCE)
         self._keyring = Keyring(begin.canary_secret, begin.load_test)
         self._pieces = Pieces()
         self._roster = roster(begin.load_test, settings.accounts)
@@ -162,6 +180,7 @@ class Generator:
 
     def ramp_over(self) -> None:
         """All users are there: times of runs that start from now on are judged."""
+        self._garbage.ramp_over()
         self.warm_up = False
         self.pacing.ramp_over()
 
@@ -183,9 +202,10 @@ class Generator:
             person=person,
             token=token,
             inbox=self._inbox,
-            sinks=Sinks(self.record, self.milestone),
+            sinks=self._sinks,
             counters=self.counters,
             exposures=self.exposures,
+            shelf=self._shelf,
             purpose=purpose,
             wrong=wrong,
         )
@@ -218,11 +238,14 @@ class Generator:
     def unreached(self, person: Person, problem: NotReady, begun_ns: int) -> None:
         """An attempt to connect that never came to a socket leaves its row all the same: it is not accepted."""
         refused = problem.stage == "authenticate"
+        cut = no_descriptor_left()
+        if cut:
+            self.notes(person).violation(ours("no_socket", NO_DESCRIPTOR))
         nothing: dict[str, Any] = dict.fromkeys(
             ("connected_ns", "upgraded_ns", "ready_ns", "http_status", "close_code", "probe_time_min_ns",
              "probe_time_median_ns")
         )  # fmt: skip
-        empty: dict[str, Any] = dict.fromkeys(("peer", "trace_id", "close_reason", "closed_by", "identity_seen"), "")
+        empty: dict[str, Any] = dict.fromkeys(("peer", "trace_id", "close_reason", "identity_seen"), "")
         person.connections += 1
         self.record("connections", row(
             "connections",
@@ -238,9 +261,10 @@ class Generator:
             transport=self._terms.transport,
             begun_ns=begun_ns,
             ended_ns=clock.now_ns(),
-            outcome="refused" if refused else "failed",
+            outcome="cut" if cut else "refused" if refused else "failed",
             stage=problem.stage,
-            error=redact(problem.reason),
+            closed_by="us" if cut else "",
+            error="" if cut else redact(problem.reason),
             identity="unknown",
         ))  # fmt: skip
 
@@ -315,12 +339,20 @@ class Generator:
         """The pen for what a person saw on no connection."""
         if person.number not in self._pens:
             self._pens[person.number] = Notes(
-                terms=self._terms, sinks=Sinks(self.record, self.milestone), counters=self.counters,
+                terms=self._terms, sinks=self._sinks, counters=self.counters,
                 account=person.name, user_class=person.user_class, connection=f"{self.worker}-{person.name}-http",
                 trace_id="", purpose="user",
             )  # fmt: skip
         self._pens[person.number].trace_id = trace_id
         return self._pens[person.number]
+
+    def close(self, session: Session) -> None:
+        """Close a user's session; a few at a time when all users stop at once."""
+        if not self.stopping.is_set():
+            session.close()
+            return
+        with self._exits:
+            session.close()
 
     def disconnected(self, person: Person) -> None:
         """This person's session is over."""
@@ -396,7 +428,11 @@ class Generator:
         if call is None or not self.settings.cleanup:
             return
         # a thread in which no run was ever accepted is not there
-        self.call(person, call, name="delete thread", fine=(404,), timeout_s=5)
+        delete = partial(self.call, person, call, name="delete thread", fine=(404,), timeout_s=5)
+        if self.stopping.is_set():  # all users stop at once: none of them waits for it
+            self._leftovers.add(delete)
+        else:
+            delete()
 
     # --- sinks ------------------------------------------------------------------------------------------------------
 
@@ -428,11 +464,14 @@ class Generator:
 
         A session that is still open belongs to a user that was killed before it could close it.
         """
-        for session in list(self._sessions.values()):
-            session.close()
+        Pool(CLOSES_AT_ONCE).map(Session.close, list(self._sessions.values()))
         self._sessions.clear()
+        left = self._leftovers.finish()
+        if left:
+            logger.warning("%d threads were left on the target: deleting them took too long", left)
         for pen in self._pens.values():
             pen.counted()
+        self._garbage.end()
         self._flusher.kill()
         self._health.stop()
         self._note_ids()
@@ -452,7 +491,7 @@ class Generator:
         return {
             "worker": self.worker,
             "last_batch": self.outbox.number,
-            "spilled_batches": self.outbox.spilled,
+            "threads_left": left,
             "rows": dict(self.outbox.rows_recorded),
             "runs_started": self.counters.runs_started,
             "arrivals": self.pacing.close(),

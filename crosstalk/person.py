@@ -6,13 +6,13 @@ import random
 from dataclasses import dataclass, field
 
 from crosstalk.checks.canary import Keyring, Site
-from crosstalk.checks.isolation import Observer, run_id, thread_id
+from crosstalk.checks.isolation import RUN_ID, THREAD_ID, Observer
 from crosstalk.checks.run import RunCheck
 from crosstalk.live_run import ASKS_TO_REPEAT, LiveRun, Prompt, Thread
 from crosstalk.wire.dialect import Dialect, Turn
 
 #: runs and threads back whose canaries are compared as bytes; older ones are decoded
-ORDINALS_AT_HAND = 64
+ORDINALS_AT_HAND = 16
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ class Person:
     rng: random.Random
     ordinal: int = 0
     connections: int = 0
-    introduced: bool = False  # its display name, a canary, has been said
+    display_name: str = ""  # a canary; "" until it has been said
     runs: dict[str, LiveRun] = field(default_factory=dict)
 
     def new_thread(self, *, ids_from: str = "client") -> Thread:
@@ -38,9 +38,8 @@ class Person:
         self.observer.forget_before(ordinal - ORDINALS_AT_HAND)
         if ids_from != "client":
             return Thread("", ordinal)
-        thread = Thread(thread_id(self.keyring, owner=self.number, ordinal=ordinal), ordinal)
-        thread.said.add(self.observer.plant(ordinal=ordinal, site=Site.THREAD).encode())
-        return thread
+        canary = self.observer.plant(ordinal=ordinal, site=Site.THREAD)
+        return Thread(THREAD_ID + canary, ordinal, said={canary.encode()})
 
     def prepare(
         self,
@@ -64,12 +63,16 @@ class Person:
         ordinal = self.ordinal
         nonce, text, context = self._plant(prompt, ordinal)
         by_client = dialect.ids_from == "client"
-        own_id = colliding or run_id(self.keyring, owner=self.number, ordinal=ordinal)
-        thread.said.add(nonce.encode())
+        own_id = colliding
+        letters = nonce.encode()
+        thread.said.add(letters)
         if by_client and not colliding:
-            thread.said.add(self.observer.plant(ordinal=ordinal, site=Site.RUN).encode())
-        self.introduced = self.introduced or prompt.profile
-        name = self.observer.plant(ordinal=1, site=Site.PROFILE) if self.introduced else ""
+            canary = self.observer.plant(ordinal=ordinal, site=Site.RUN)
+            thread.said.add(canary.encode())
+            own_id = RUN_ID + canary
+        if prompt.profile or self.display_name:
+            self._plant_name()
+        name = self.display_name
         message = self.observer.plant(ordinal=ordinal, site=Site.MESSAGE)
         thread.said.add(message.encode())
         self.observer.phantom(ordinal)
@@ -85,9 +88,9 @@ class Person:
             intended_ns=intended_ns or 0,
             warm_up=warm_up,
             waited=waited,
-            planted=frozenset({nonce.encode()}),
-            nonce=nonce.encode(),
-            known=frozenset({*thread.said, name.encode()} - {b""}),
+            planted=frozenset((letters,)),
+            nonce=letters,
+            known=frozenset((*thread.said, name.encode()) if name else thread.said),
         )
         self.runs[run.run_id] = run
         turn = Turn(
@@ -108,6 +111,13 @@ class Person:
         run.run_id = wire_id
         self.runs[wire_id] = run
         self.observer.run_named(run.ordinal, wire_id)
+
+    def _plant_name(self) -> None:
+        """The display name is said, or may come back: its canary is the same in all runs, and made once."""
+        if self.display_name:
+            self.observer.plant_again(self.display_name, ordinal=1, site=Site.PROFILE)
+        else:
+            self.display_name = self.observer.plant(ordinal=1, site=Site.PROFILE)
 
     def _plant(self, prompt: Prompt, ordinal: int) -> tuple[str, str, dict[str, str]]:
         """The run's nonce, the text to say, and the private context beside it."""

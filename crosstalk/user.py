@@ -134,7 +134,7 @@ class ChatUser(User):  # type: ignore[misc]
         if self._pace is not None:
             self._pace.close(self._stopped_ns or clock.now_ns())
         if self._session is not None:
-            self._session.close()
+            self.generator.close(self._session)
         if self._person is not None:
             self.generator.leave(self._person)
         self._pace = self._session = self._person = self._thread = None

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from crosstalk.backend.events import Event
+from crosstalk.backend.events import Event, frame_of
 from crosstalk.backend.plan import (
     CHUNK,
     COMPLETED,
@@ -59,7 +59,7 @@ class AguiVoice:
 
     def render(self, event: Event) -> list[bytes]:
         now_ms = time.time_ns() // 1_000_000
-        return [orjson.dumps({**frame, "timestamp": now_ms}) for frame in self._words[event.kind](event)]
+        return [frame_of({**frame, "timestamp": now_ms}) for frame in self._words[event.kind](event)]
 
     def _started(self, event: Event) -> _Frames:
         if event.data.get("nested"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from crosstalk.backend.events import Event
+from crosstalk.backend.events import Event, frame_of
 from crosstalk.backend.plan import CHUNK, THINKING, Step
 
 CRITICAL_EVENTS = ("agent_started", "agent_thinking", "tool_executing", "tool_completed", "agent_completed")
@@ -37,7 +37,7 @@ class NetraVoice:
             "timestamp": datetime.now(UTC),
             "data": data,
         }
-        return [orjson.dumps(envelope)]
+        return [frame_of(envelope)]
 
 
 def welcome(user_id: str, connection_id: str) -> bytes:

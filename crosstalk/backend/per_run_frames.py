@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from crosstalk.backend.events import Event
+from crosstalk.backend.events import Event, frame_of
 from crosstalk.backend.plan import (
     CHUNK,
     COMPLETED,
@@ -55,7 +55,7 @@ class PerRunVoice:
         self._count += 1
         fields = _fields(event.kind, event.data)
         frame = {"event": NAMES[event.kind], "seq": self._count, "at": time.time(), "agent": event.agent, **fields}
-        return [orjson.dumps(frame)]
+        return [frame_of(frame)]
 
 
 def refusal(code: str, text: str) -> bytes:
