@@ -1,6 +1,6 @@
 """The only client WebSocket, and the only stamps.
 
-websocket-client does the handshake and builds the frames we send. Reading is ours: a hub watcher reads, stamps, splits
+websocket-client does the handshake. Reading and the frames that are sent are ours: a hub watcher reads, stamps, splits
 and queues, nothing else; one greenlet of the process (`Inbox`) hands the messages to their listeners. An exception in
 the watcher would end it for good, so a catch-all there turns it into a `HarnessError` in the queue: a fault of ours,
 never blamed on the target.
@@ -8,14 +8,16 @@ never blamed on the target.
 
 from __future__ import annotations
 
+import errno
+import os
 import socket as stdlib_socket
 import ssl
 import struct
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import gevent
@@ -26,8 +28,13 @@ from gevent.event import Event as Flag
 from crosstalk.clock import clock
 from crosstalk.proxy import Proxy, ProxyRefused, tunnel
 from crosstalk.stream import Read, Stream, connect
-from crosstalk.wire.rfc6455 import Broken, Close, FrameReader, Message, Opcode, Received
+from crosstalk.vitals import no_descriptor_left
+from crosstalk.wire.rfc6455 import Broken, Close, FrameReader, Message, Opcode, Received, framed
 
+#: what is missing is missing here: descriptors, memory for sockets, local ports
+_OURS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL)
+NO_DESCRIPTOR = "this machine has no socket left: too many open files"
+_PING: Final = Opcode.PING
 #: OpenSSL's codes for a certificate that is good, but names another host or address
 _OTHER_HOST = (62, 64)
 
@@ -59,14 +66,29 @@ class HarnessError:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+# not frozen, though nobody changes it: one is made for every frame, and a frozen one costs three times as much
+@dataclass(slots=True, init=False)
 class Arrival:
-    """A message and its stamps. `exact`: `arrived_ns` belongs to this very message; else it is an upper bound."""
+    """A message and its stamps. `exact`: `arrived_ns` belongs to this very message; else it is an upper bound.
+
+    It arrived after `arrived_after_ns`, which equals `arrived_ns` where that is exact.
+    """
 
     message: Received | Lost | HarnessError
     arrived_ns: int
     received_ns: int
     exact: bool
+    arrived_after_ns: int
+
+    def __init__(
+        self, message: Received | Lost | HarnessError, arrived_ns: int, received_ns: int, exact: bool,
+        arrived_after_ns: int,
+    ) -> None:  # fmt: skip
+        self.message = message
+        self.arrived_ns = arrived_ns
+        self.received_ns = received_ns
+        self.exact = exact
+        self.arrived_after_ns = arrived_after_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +113,18 @@ class OpenTimes:
 
 
 class ConnectFailed(Exception):
-    """The connection did not come up. `stage`: resolve, connect, tls or upgrade."""
+    """The connection did not come up. `stage`: resolve, connect, tls or upgrade.
 
-    def __init__(self, stage: str, reason: str, http_status: int | None = None) -> None:
+    `ours`: it is our fault, and nothing can be said of the peer: "no_socket", this machine had nothing left to make
+    one of; "harness_error", our own code failed. "" otherwise.
+    """
+
+    def __init__(self, stage: str, reason: str, http_status: int | None = None, *, ours: str = "") -> None:
         super().__init__(f"{stage}: {reason}")
         self.stage = stage
         self.reason = reason
         self.http_status = http_status
+        self.ours = ours
 
 
 class Inbox:
@@ -105,31 +132,34 @@ class Inbox:
 
     def __init__(self) -> None:
         self._queue: deque[tuple[Connection, list[Arrival]]] = deque()
-        self._filled = Flag()
+        self._waiting = False  # does the greenlet wait to be switched to?
+        self._hub = gevent.get_hub()
         self._greenlet = gevent.spawn(self._pump)
         self.lags_ns: list[int] = []  # received - arrived of every stamped read since `take_lags`
 
     def put(self, connection: Connection, arrivals: list[Arrival]) -> None:
         self._queue.append((connection, arrivals))
-        if not self._filled.is_set():
-            self._filled.set()
+        if self._waiting:
+            self._waiting = False
+            self._hub.loop.run_callback(self._greenlet.switch)
 
     def take_lags(self) -> list[int]:
         lags, self.lags_ns = self.lags_ns, []
         return lags
 
     def _pump(self) -> None:
+        queue, handled = self._queue, 0
         while True:
-            self._filled.wait()
-            handled = 0
-            while self._queue:
-                connection, arrivals = self._queue.popleft()
+            while queue:
+                connection, arrivals = queue.popleft()
                 connection.deliver(arrivals)
                 handled += len(arrivals)
                 if handled > 500:  # let users run between bursts
                     handled = 0
                     gevent.sleep(0)
-            self._filled.clear()
+            # a bare switch costs a third of a flag's `wait` and `set`; only `put` switches back, and only once
+            handled, self._waiting = 0, True
+            self._hub.switch()
 
 
 class Connection:
@@ -176,16 +206,25 @@ class Connection:
 
         :raises ConnectFailed: with the stage that failed; the times of the stages before it are kept.
         """
+        try:
+            self._open()
+        except ConnectFailed:
+            raise
+        except Exception as error:
+            self._shut()
+            reason = f"{type(error).__name__} on the way up: {error}"
+            raise ConnectFailed("upgrade", reason, ours="harness_error") from error
+
+    def _open(self) -> None:
         self.times = OpenTimes(clock.now_ns())
         parts = urlsplit(self.endpoint.url)
         host = parts.hostname or ""
         port = parts.port or (443 if parts.scheme == "wss" else 80)
-        deadline_ns = self.times.begun_ns + int(self.endpoint.timeout_s * 1e9)
         self._stream = stream = self._connect(host, port)
         if parts.scheme == "wss":
             self._start_tls(stream, host)
         self.times.connected_ns = clock.now_ns()
-        handshake = _HandshakeSocket(stream, deadline_ns)
+        handshake = _HandshakeSocket(stream, self.times.connected_ns + int(self.endpoint.timeout_s * 1e9))
         try:
             self._upgrade(handshake)
         finally:
@@ -202,11 +241,11 @@ class Connection:
 
         :raises OSError: the transport failed; a `Lost` will be delivered too.
         """
-        return self._send(websocket.ABNF.create_frame(text, Opcode.TEXT))
+        return self._send(Opcode.TEXT, text.encode())
 
     def ping(self, payload: bytes) -> int:
         """Send an RFC 6455 ping; its pong is delivered to the listener."""
-        return self._send(websocket.ABNF.create_frame(payload, Opcode.PING))
+        return self._send(_PING, payload)
 
     def close(self, code: int = 1000, reason: str = "", *, timeout_s: float = 2.0) -> None:
         """Say goodbye, wait for the peer's close frame, and close. Safe to call twice."""
@@ -215,7 +254,7 @@ class Connection:
         self._closing = True
         try:
             payload = struct.pack("!H", code) + reason.encode()[:120]
-            self._send(websocket.ABNF.create_frame(payload, Opcode.CLOSE))
+            self._send(Opcode.CLOSE, payload)
             self._over.wait(timeout_s)
         except OSError:
             pass  # the peer was faster
@@ -227,6 +266,12 @@ class Connection:
             self._stop_watching()
             self._stream.reset()
             self._over.set()
+
+    def catch_up(self) -> None:
+        """Read and deliver what has come: a loop that was held up hears of its deadlines first."""
+        if self._watcher is not None and not self._paused:
+            self._readable()
+        gevent.sleep(0)  # the inbox delivers
 
     def pause(self) -> None:
         """Read nothing until `resume`: a slow reader. What is read afterwards is late on purpose."""
@@ -240,18 +285,20 @@ class Connection:
 
     def deliver(self, arrivals: list[Arrival]) -> None:
         """Called by the inbox: answer pings, hand everything to the listener, close after the end."""
+        listener = self._listener
         for arrival in arrivals:
             message = arrival.message
             try:
-                if isinstance(message, Message) and message.opcode == Opcode.PING:
+                if type(message) is Message and message.opcode is _PING:
                     gevent.spawn(self._answer, Opcode.PONG, message.data)
-                self._listener(arrival)
+                listener(arrival)
             except Exception as error:
                 message = HarnessError(f"{type(error).__name__} while handling a message: {error}")
                 # a listener that cannot even take this must not end the inbox of all others
                 with suppress(Exception):
-                    self._listener(Arrival(message, arrival.arrived_ns, arrival.received_ns, False))
-            if not isinstance(message, Message):
+                    at_ns = arrival.arrived_ns
+                    listener(Arrival(message, at_ns, arrival.received_ns, False, arrival.arrived_after_ns))
+            if type(message) is not Message:
                 self._over.set()
                 gevent.spawn(self._end_of_stream, message)
 
@@ -279,33 +326,30 @@ class Connection:
         if not messages:
             return
         self.frames_in += len(messages)
-        exact_last = read.emptied and read.stamped
+        arrived_ns, after_ns = read.arrived_ns, read.arrived_after_ns
         # what was left unread on purpose counts as received when it arrived: the delay is not this process's
-        received_ns = read.arrived_ns if self._paused else read.received_ns
-        self._inbox.put(
-            self,
-            [
-                Arrival(
-                    message,
-                    read.arrived_ns,
-                    received_ns,
-                    exact_last and isinstance(message, Message) and message.last_of_feed,
-                )
-                for message in messages
-            ],
-        )
-        if not isinstance(messages[-1], Message):
+        received_ns = arrived_ns if self._paused else read.received_ns
+        arrivals = []
+        for message in messages:
+            arrivals.append(Arrival(message, arrived_ns, received_ns, False, after_ns))
+        last = messages[-1]
+        if type(last) is not Message:
             self._stop_watching()
+        elif read.exact and last.last_of_feed:  # only the last message of a feed can end with it
+            arrivals[-1].exact, arrivals[-1].arrived_after_ns = True, arrived_ns
+        self._inbox.put(self, arrivals)
 
     def _end(self, message: Lost | HarnessError) -> None:
         now_ns = clock.now_ns()
         self._stop_watching()
-        self._inbox.put(self, [Arrival(message, now_ns, now_ns, False)])
+        self._inbox.put(self, [Arrival(message, now_ns, now_ns, False, now_ns)])
 
     # --- the rest ---------------------------------------------------------------------------------------------------
 
     def _connect(self, host: str, port: int) -> Stream:
         """A TCP connection to the target, or through a tunnel of the proxy."""
+        if no_descriptor_left():  # asked first: a name cannot be resolved then, and nobody would ever say so
+            raise ConnectFailed("connect", NO_DESCRIPTOR, ours="no_socket")
         proxy, timeout_s = self.endpoint.proxy, self.endpoint.timeout_s
         first, its_port, what = (proxy.host, proxy.port, "the proxy ") if proxy else (host, port, "")
         try:
@@ -313,6 +357,9 @@ class Connection:
         except (stdlib_socket.gaierror, UnicodeError) as error:  # UnicodeError: it cannot even be asked for
             raise ConnectFailed("resolve", f"{what}{first} does not resolve: {_words(error)}") from None
         except OSError as error:
+            if error.errno in _OURS:
+                reason = f"this machine has no socket left: {_words(error)}"
+                raise ConnectFailed("connect", reason, ours="no_socket") from None
             raise ConnectFailed("connect", f"nobody answers at {what}{first}:{its_port}: {_words(error)}") from None
         if proxy is not None:
             try:
@@ -365,10 +412,10 @@ class Connection:
             raise ConnectFailed("upgrade", _words(error) or type(error).__name__) from None
         self.subprotocol = client.handshake_response.headers.get("sec-websocket-protocol") or ""
 
-    def _send(self, frame: Any) -> int:
+    def _send(self, opcode: Opcode, payload: bytes) -> int:
         if self._stream is None or self._watcher is None:
             raise ConnectionResetError("the connection is closed")
-        data = frame.format()
+        data = framed(opcode, payload, os.urandom(4))
         self.frames_out += 1
         sent_ns = clock.now_ns()
         self._stream.write(data)
@@ -379,7 +426,7 @@ class Connection:
         if self._stream is None:
             return
         try:
-            self._stream.write(websocket.ABNF.create_frame(payload, opcode).format())
+            self._stream.write(framed(opcode, payload, os.urandom(4)))
             self.frames_out += 1
         except OSError:
             pass  # the transport's end is delivered on its own
@@ -423,9 +470,8 @@ class _HandshakeSocket:
 
     def recv(self, size: int) -> bytes:
         if not self._buffer:
-            left_s = (self._deadline_ns - clock.now_ns()) / 1e9
-            if left_s <= 0:
-                raise TimeoutError("no answer to the upgrade in time")
+            # past its time, what has come is taken all the same: it may be us who are late
+            left_s = max(self._deadline_ns - clock.now_ns(), 0) / 1e9
             self._read = self._stream.read(left_s)
             self.last_arrived_ns = self._read.arrived_ns
             self._buffer = self._read.data
@@ -446,8 +492,7 @@ class _HandshakeSocket:
         """What was read beyond the handshake: the first frames."""
         if not self._buffer or self._read is None:
             return None
-        last = self._read
-        return Read(self._buffer, last.arrived_ns, last.received_ns, last.emptied, last.stamped)
+        return replace(self._read, data=self._buffer)
 
     def gettimeout(self) -> float:
         return 0.0

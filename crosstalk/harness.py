@@ -11,10 +11,11 @@ from typing import Any
 from locust.event import EventHook
 from locust.runners import WorkerRunner
 
-from crosstalk.health import raise_file_limit
 from crosstalk.keeper import Keeper
 from crosstalk.load_test import AtEnd
 from crosstalk.options import add_options
+from crosstalk.ports import PortChoice
+from crosstalk.vitals import raise_file_limit
 from crosstalk.wire.redact import redact
 from crosstalk.worker import Worker
 
@@ -26,10 +27,12 @@ def connect(events: Any, *, at_end: AtEnd | None = None, scenario: str | None = 
     :param scenario: the scenario's name in records; by default, the locustfile's.
     """
     events.init_command_line_parser.add_listener(add_options)
-    events.init.add_listener(lambda environment, runner, **_: _init(environment, runner, at_end, scenario))
+    choice = PortChoice()
+    events.init_command_line_parser.add_listener(choice)
+    events.init.add_listener(lambda environment, runner, **_: _init(environment, runner, at_end, scenario, choice))
 
 
-def _init(environment: Any, runner: Any, at_end: AtEnd | None, scenario: str | None) -> None:
+def _init(environment: Any, runner: Any, at_end: AtEnd | None, scenario: str | None, choice: PortChoice) -> None:
     # listeners are registered here and not at import: those run after Locust's own, too late to finish in
     raise_file_limit()
     environment.events.crosstalk_problem = EventHook()
@@ -39,7 +42,7 @@ def _init(environment: Any, runner: Any, at_end: AtEnd | None, scenario: str | N
         )
     )
     if isinstance(runner, WorkerRunner):
-        Worker(environment, runner).listen()
+        Worker(environment, runner, own_terminal=choice.is_worker).listen()
         return
     name = scenario or Path(environment.parsed_options.locustfile.split(",")[0]).stem
     keeper = Keeper(environment, runner, at_end, name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Final
 
 from gevent.event import Event as Flag
 
@@ -18,7 +19,7 @@ from crosstalk.checks.run import Step
 from crosstalk.checks.violation import HARNESS, IDENTITY, Violation, delivery
 from crosstalk.clock import clock
 from crosstalk.connection import Arrival, HarnessError, Lost
-from crosstalk.live_run import LiveRun, Withheld
+from crosstalk.live_run import BODY_MAX, FRAMES_MAX, Frame, LiveRun, Withheld
 from crosstalk.notes import Closing, Notes, Progress
 from crosstalk.person import Person
 from crosstalk.terms import Counters, Sinks
@@ -27,6 +28,14 @@ from crosstalk.wire.event import RUN_KINDS, Event, Kind
 from crosstalk.wire.redact import redact
 from crosstalk.wire.rfc6455 import Broken, Close, Message, Opcode
 
+# looked up for every frame: a name of the module costs a tenth of an attribute of an enumeration
+_TEXT: Final = Opcode.TEXT
+_BINARY: Final = Opcode.BINARY
+_CHUNK: Final = Kind.CHUNK
+_TOOL_COMPLETED: Final = Kind.TOOL_COMPLETED
+#: what an event means that no run of ours has, or wants, any more
+_NO_STEP: Final = Step()
+_NOTHING: Final[list[Violation]] = []
 #: frames besides runs are searched deeply when there is so much of them
 BESIDES_BYTES_MAX = 16 * 1024
 
@@ -49,7 +58,12 @@ class Incoming:
         on_lost: Callable[[], None],
     ) -> None:
         self._dialect = dialect
+        self._decode = dialect.decode
+        self._encodes_text = dialect.encodes_text
         self._person = person
+        self._runs = person.runs
+        self._inspect = person.observer.inspect
+        self._is_own = person.observer.is_own
         self._notes = notes
         self._sinks = sinks
         self._counters = counters
@@ -80,8 +94,16 @@ class Incoming:
     def take(self, arrival: Arrival) -> None:
         message = arrival.message
         if isinstance(message, Message):
-            if message.opcode in (Opcode.TEXT, Opcode.BINARY):
-                self._frame(message.data, arrival)
+            opcode = message.opcode
+            if opcode is _TEXT or opcode is _BINARY:
+                data = message.data
+                events = self._decode(data)
+                if type(events) is not list:
+                    events = list(events)
+                if len(events) == 1 and not self.listeners and events[0].kind in RUN_KINDS:  # as nearly all are
+                    self._run_event(events[0], data, len(data), arrival)
+                else:
+                    self._events(events, data, arrival)
                 return
             if message.data:
                 self.look(message.data, where=f"payload of a {message.opcode.name.lower()}", kind="control", at=arrival)
@@ -93,11 +115,12 @@ class Incoming:
             return
         self._end(message, arrival)
 
-    def _frame(self, data: bytes, arrival: Arrival) -> None:
+    def _events(self, events: list[Event], data: bytes, arrival: Arrival) -> None:
         whole: bytes = data
-        for event in list(self._dialect.decode(data)) or [Event(Kind.OTHER)]:
-            for heard in self.listeners:
-                heard.append((event, data))
+        for event in events or [Event(Kind.OTHER)]:
+            if self.listeners:
+                for heard in self.listeners:
+                    heard.append((event, data))
             if event.kind in RUN_KINDS:
                 self._run_event(event, whole, len(data), arrival)
             else:
@@ -105,31 +128,37 @@ class Incoming:
             whole = b""  # the entries of a batched frame share its bytes: looked at once
 
     def _run_event(self, event: Event, frame: bytes, size: int, arrival: Arrival) -> None:
-        self._counters.received += 1
+        counters = self._counters
+        counters.received += 1
         self.progress.events_in += 1
-        run = self._run_of(event) or self._learn(event)
-        place = run.place if run else None
-        seen_in = frame + b"\n" + event.text.encode() if self._dialect.encodes_text else frame
-        found = self._person.observer.inspect(
-            seen_in, event, place, seen=run.seen if run else None, asked_for=self.asked_for
-        )
+        run = self._runs.get(event.run_id) or self._run_of(event) or self._learn(event)
+        seen_in = frame + b"\n" + event.text.encode() if self._encodes_text else frame
+        if run is None:
+            found = self._inspect(seen_in, event, None, asked_for=self.asked_for)
+        elif self._is_own(seen_in, event, run.known, run.seen):
+            if event.kind is _CHUNK and self._stream(run, event, frame, size, arrival):
+                counters.checked += 1
+                return
+            found = _NOTHING
+        else:
+            found = self._inspect(seen_in, event, run.place, seen=run.seen, asked_for=self.asked_for)
         if run is None or run.dropped:
-            self._notes.event(event, None, Step(), size_bytes=size, arrival=arrival)
+            self._notes.event(event, None, _NO_STEP, size_bytes=size, arrival=arrival)
         else:
             self._advance(run, event, frame, size, arrival)
-        if any(violation.is_confirmed_leak for violation in found):
+        if found and _is_told(found):
             pass  # this frame has been told of; what else is in it changes nothing
         elif run is None or run.outcome:
             self._put_aside(seen_in)
         else:
-            run.remember(frame, event.text if self._dialect.encodes_text else "")
+            run.remember(frame, event.text if self._encodes_text else "")
         for violation in found:
             if run is not None and not run.outcome and self._waits(violation, event, run):
                 chunk = event.text if event.kind is Kind.CHUNK else ""
                 run.withheld.append(Withheld(violation, frame, arrival, chunk))
             else:
                 self._notes.violation(violation, run, frame, arrival)
-        self._counters.checked += 1
+        counters.checked += 1
 
     def _waits(self, violation: Violation, event: Event, run: LiveRun) -> bool:
         """Can its channel only be told when the run is over?"""
@@ -170,27 +199,50 @@ class Incoming:
             came = f"{type(error).__name__} while searching what was received: {error}"
             return [(Violation(HARNESS, "harness_error", expected="a working search", came=came), b"")]
 
-    def _advance(self, run: LiveRun, event: Event, frame: bytes, size: int, arrival: Arrival) -> None:
-        before_end = not run.check.ended
-        step = run.check.advance(event, arrival.arrived_ns)
+    def _stream(self, run: LiveRun, event: Event, frame: bytes, size: int, arrival: Arrival) -> bool:
+        """All that is left to do for one more chunk of a text that streams as it should; False: it is something else.
+
+        It does what `_run_event` and `_advance` do with nothing to tell of, as nearly all frames want it.
+        """
+        check, arrived_ns = run.check, arrival.arrived_ns
+        if run.outcome or run.dropped or self._encodes_text or not check.streams(event, arrived_ns):
+            return False
         run.events += 1
         run.bytes_in += size
-        run.accepted_ns = run.accepted_ns or arrival.arrived_ns
-        if event.kind is Kind.TOOL_COMPLETED and not run.tools_repeat_it:
+        frames = run.frames
+        if len(frames) < FRAMES_MAX:
+            frames.append(Frame("in", _CHUNK, arrived_ns, arrival.received_ns, frame[:BODY_MAX]))
+        self._notes.event_of(run, event, arrival, check.gap_ns, check.chunk_gap_ns, None, size)
+        if not run.moved.is_set():
+            run.moved.set()
+        run.remember(frame)
+        return True
+
+    def _advance(self, run: LiveRun, event: Event, frame: bytes, size: int, arrival: Arrival) -> None:
+        check, kind, arrived_ns = run.check, event.kind, arrival.arrived_ns
+        before_end = not check.ended
+        step = check.advance(event, arrived_ns)
+        run.events += 1
+        run.bytes_in += size
+        if run.accepted_ns is None:
+            run.accepted_ns = arrived_ns
+        if kind is _TOOL_COMPLETED and not run.tools_repeat_it:
             run.tools_repeat_it = run.nonce in frame
-        run.keep_frame("in", event.kind, arrived_ns=arrival.arrived_ns, received_ns=arrival.received_ns, body=frame)
+        if len(run.frames) < FRAMES_MAX:
+            run.frames.append(Frame("in", kind, arrived_ns, arrival.received_ns, frame[:BODY_MAX]))
         self._notes.event(event, run, step, size_bytes=size, arrival=arrival)
-        if before_end and (event.kind is not Kind.CHUNK or run.check.counts.chunks == 1):
-            name = "first chunk" if event.kind is Kind.CHUNK else str(event.kind)
-            self._sinks.milestone("EVENT", name, (arrival.arrived_ns - run.sent_ns) / 1e6, size, "")
+        if before_end and (kind is not _CHUNK or check.counts.chunks == 1):
+            name = "first chunk" if kind is _CHUNK else str(kind)
+            self._sinks.milestone("EVENT", name, (arrived_ns - run.sent_ns) / 1e6, size, "")
         for violation in step.violations:
             self._notes.violation(violation, run, frame, arrival)
-        run.moved.set()
-        if run.check.ended:
+        if not run.moved.is_set():
+            run.moved.set()
+        if check.ended:
             run.done.set()
 
     def _run_of(self, event: Event) -> LiveRun | None:
-        runs = self._person.runs
+        runs = self._runs
         run = runs.get(event.run_id)
         if run is None and (not self._dialect.frames_name_runs or not event.run_id):
             active = [candidate for candidate in runs.values() if not candidate.outcome]
@@ -353,6 +405,10 @@ class Incoming:
 
     def _all_ended(self) -> bool:
         return all(run.check.ended or run.outcome for run in self._person.runs.values())
+
+
+def _is_told(found: list[Violation]) -> bool:
+    return any(violation.is_confirmed_leak for violation in found)
 
 
 #: the last word of bytes, unless it is as long as a canary

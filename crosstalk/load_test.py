@@ -30,8 +30,10 @@ from crosstalk import __version__
 from crosstalk.accounts import PREFLIGHT_NUMBER, LeaseBook
 from crosstalk.checks.canary import load_test_name
 from crosstalk.clock import clock
+from crosstalk.compiled import in_use
 from crosstalk.config import ConfigError, Settings
 from crosstalk.generator import Begin
+from crosstalk.roll import Roll
 from crosstalk.target import Readiness, ReferenceBackend
 from crosstalk.wire.redact import redact
 
@@ -64,8 +66,11 @@ class LoadTest:
     problems: list[str] = field(default_factory=list)
     ended_by: str = ""
     target_ended: bool = False
+    revisions: list[tuple[str, int]] = field(default_factory=list)  # what the target called itself, and since when
+    revision_readings: int = 0
     leases: LeaseBook = field(init=False)
     collector: Any = field(init=False)
+    roll: Roll = field(init=False)
     limits: Any = field(init=False)
     previous: dict[str, Any] | None = field(init=False)
     run: dict[str, Any] = field(init=False)  # what `run.json` holds, once it is written
@@ -78,6 +83,7 @@ class LoadTest:
         from crosstalk.record.collector import Collector
 
         settings = self.settings
+        self.roll = Roll(self.workers, self.started_ns)
         self.limits = parse_limits(settings.limits_text, source=settings.limits_source)
         if settings.required_channels is not None:
             self.limits = replace(self.limits, required_channels=settings.required_channels)
@@ -129,6 +135,19 @@ class LoadTest:
         elif self.collector.rows["runs"] and not undecided(self.limits, self.collector.tally):
             self.end("--until-judged: every limit is decided")
 
+    def saw_revision(self, revision: str) -> None:
+        """What the target calls its revision now; "" when it did not say."""
+        if not revision:
+            return
+        self.revision_readings += 1
+        if not self.revisions or self.revisions[-1][0] != revision:
+            self.revisions.append((revision, clock.now_ns()))
+
+    @property
+    def target_changed(self) -> bool | None:
+        """Did the target become another in mid-run? None: it was not asked twice, or did not say."""
+        return None if self.revision_readings < 2 else len(self.revisions) > 1
+
     @property
     def elapsed_s(self) -> float:
         return (clock.now_ns() - self.started_ns) / 1e9
@@ -143,12 +162,16 @@ class LoadTest:
             f"{self.collector.rows['events']} events   {self.collector.violations} violations"
         )
 
+    @property
+    def run_s(self) -> float:
+        """About what a turn takes, before anything is known of the target."""
+        return 1.0 if self.reference is not None else self.settings.environment.agent_timeout_s / 2
+
     def plan(self) -> str:
         """What this load test will be able to judge."""
         from crosstalk.checks.judge_limits import plan_sentence
 
-        run_s = 1.0 if self.reference is not None else self.settings.environment.agent_timeout_s / 2
-        interval_s = self.settings.turn_interval_s
+        run_s, interval_s = self.run_s, self.settings.turn_interval_s
         return plan_sentence(
             self.limits,
             users=self.users,
@@ -170,10 +193,14 @@ class LoadTest:
             last = int(worker.get("last_batch", 0))
             missing = self.collector.inlet.missing(name, last)
             worker["batches_received"] = self.collector.inlet.received(name)
+            worker["batches"] = self.collector.inlet.ranges(name)
             if missing:
                 self.problems.append(f"worker {name}: {len(missing)} of {last} batches did not arrive")
-            if worker.get("spilled_batches"):
-                self.problems.append(f"worker {name}: {worker['spilled_batches']} batches are on its disk, not here")
+            if worker.get("dropped_batches"):
+                lost = (
+                    f"{worker['dropped_batches']} batches were lost: its disk did not take them ({worker['trouble']})"
+                )
+                self.problems.append(f"worker {name}: {lost}")
         for table, n in self._rows_handed_over().items():
             if n != self.collector.rows[table]:
                 self.problems.append(f"{n} rows of {table} were handed over, {self.collector.rows[table]} came")
@@ -245,7 +272,8 @@ class LoadTest:
                 "reference": self.reference is not None,
                 "revision": readiness.revision,
                 "source": readiness.source,
-                "changed": None,  # not known: the revision is read once, before the load test
+                "changed": self.target_changed,
+                "revisions": [{"revision": revision, "seen_ns": at_ns} for revision, at_ns in self.revisions],
                 "ready": readiness.ready,
                 "reason": readiness.reason,
                 "preflight": readiness.lines,
@@ -271,6 +299,7 @@ class LoadTest:
         settings = self.settings
         return {
             "versions": {"crosstalk": __version__, "python": platform.python_version(), **_versions()},
+            "receive_path": in_use(),
             "host": socket.gethostname(),
             "kernel": f"{platform.system()} {platform.release()}",
             "processors": os.cpu_count(),

@@ -56,6 +56,9 @@ class Notes:
     ) -> None:  # fmt: skip
         self._terms = terms
         self._record = sinks.record
+        self._log = sinks.events
+        #: of the run that was written last: run, its id, batch, number of the place
+        self._place: tuple[LiveRun | None, str, int, int] = (None, "", 0, 0)
         self._counters = counters
         self._account = account
         self._connection = connection
@@ -72,29 +75,32 @@ class Notes:
         }
 
     def event(self, event: Event, run: LiveRun | None, step: Step, *, size_bytes: int, arrival: Arrival) -> None:
-        # a tuple in the order of the table's columns: this is the one row that is written for every event
-        self._record(
-            "events",
-            (
-                self._terms.worker,
-                run.run_id if run else event.run_id,
-                self._connection,
-                self._account,
-                run.events if run else 0,
-                str(event.kind),
-                event.agent,
-                event.tool,
-                run.intended_ns if run else arrival.received_ns,
-                run.sent_ns if run else arrival.received_ns,
-                arrival.arrived_ns,
-                arrival.received_ns,
-                arrival.exact,
-                step.gap_ns,
-                step.chunk_gap_ns,
-                step.tool_time_ns,
-                size_bytes,
-            ),
-        )
+        """Write an event's row: the one row that is written for every frame."""
+        if run is None:
+            at_ns = arrival.received_ns
+            place = self._log.place(event.run_id, self._connection, self._account, at_ns, at_ns)
+            self._log.add(
+                place, event.kind, event.agent, event.tool, 0, arrival.arrived_ns, arrival.arrived_after_ns, at_ns,
+                arrival.exact, step.gap_ns, step.chunk_gap_ns, step.tool_time_ns, size_bytes,
+            )  # fmt: skip
+            self._counters.recorded += 1
+        else:
+            self.event_of(run, event, arrival, step.gap_ns, step.chunk_gap_ns, step.tool_time_ns, size_bytes)
+
+    def event_of(
+        self, run: LiveRun, event: Event, arrival: Arrival, gap_ns: int | None, chunk_gap_ns: int | None,
+        tool_time_ns: int | None, size_bytes: int,
+    ) -> None:  # fmt: skip
+        """Write the row of an event of a run of ours; its number is the run's `events`."""
+        log = self._log
+        last, run_id, batch, place = self._place
+        if last is not run or batch != log.batch or run_id != run.run_id:
+            place = log.place(run.run_id, self._connection, self._account, run.intended_ns, run.sent_ns)
+            self._place = (run, run.run_id, log.batch, place)
+        log.add(
+            place, event.kind, event.agent, event.tool, run.events, arrival.arrived_ns, arrival.arrived_after_ns,
+            arrival.received_ns, arrival.exact, gap_ns, chunk_gap_ns, tool_time_ns, size_bytes,
+        )  # fmt: skip
         self._counters.recorded += 1
 
     def violation(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 from crosstalk.checks.channels import PROBE_CHANNELS
@@ -26,10 +27,18 @@ class Prompts:
 
     families: Mapping[str, tuple[Prompt, ...]]
     weights: Mapping[str, float]
+    #: families of ordinary prompts, and their weights added up: one of them is chosen at every turn
+    _ordinary: tuple[list[str], list[float]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        names = [name for name, prompts in self.families.items() if not prompts[0].probe]
+        object.__setattr__(self, "_ordinary", (names, list(accumulate(self.weights[name] for name in names))))
 
     def choose(self, rng: random.Random) -> Prompt:
         """An ordinary one: families that probe are for users that do."""
-        return self._one_of([name for name, prompts in self.families.items() if not prompts[0].probe], rng)
+        names, weights = self._ordinary
+        [name] = rng.choices(names, cum_weights=weights)
+        return rng.choice(self.families[name])
 
     def probing(self, rng: random.Random, *, ids_from: str = "client") -> Prompt:
         """One of a family that probes, or whose words are everybody's; an ordinary one where there is neither.

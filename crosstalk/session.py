@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
 import orjson
@@ -16,7 +17,7 @@ from gevent.event import Event as Flag
 from crosstalk.accounts import expires_at_s
 from crosstalk.checks.accusation import settled
 from crosstalk.checks.exposure import Exposures
-from crosstalk.checks.violation import delivery
+from crosstalk.checks.violation import delivery, ours
 from crosstalk.clock import clock
 from crosstalk.connection import ConnectFailed, Connection, Endpoint, Inbox, OpenTimes
 from crosstalk.http import Answer
@@ -24,6 +25,7 @@ from crosstalk.incoming import Incoming
 from crosstalk.live_run import LiveRun, Prompt, Thread
 from crosstalk.notes import Closing, Notes, Progress
 from crosstalk.person import Person
+from crosstalk.shelf import Shelf
 from crosstalk.terms import Counters, Sinks, Terms
 from crosstalk.wire.dialect import Call, Turn
 from crosstalk.wire.event import Event, Kind
@@ -35,6 +37,9 @@ Caller = Callable[[Call, str], Answer]
 REFUSALS = frozenset({1008, 4401, 4403})
 #: how long a welcome, an ack or a pong may take before the next step is taken without it
 PROBE_TIMEOUT_S = 1.5
+#: a wait that ends so much later than it should was not fair to the peer; at most so many of them in a row
+LATE_NS = 250_000_000
+WAITS_MAX = 10
 #: how long a run whose end came before some of its events waits for them
 STRAGGLERS_S = 0.5
 #: a run that has ended is watched for late events at least this long
@@ -58,7 +63,7 @@ class Session:
 
     def __init__(
         self, *, terms: Terms, person: Person, token: str, inbox: Inbox, sinks: Sinks, counters: Counters,
-        exposures: Exposures, purpose: str = "user", wrong: str = "forged",
+        exposures: Exposures, shelf: Shelf, purpose: str = "user", wrong: str = "forged",
     ) -> None:  # fmt: skip
         self._terms = terms
         self._dialect = terms.dialect
@@ -67,6 +72,7 @@ class Session:
         self._sinks = sinks
         self._counters = counters
         self._exposures = exposures
+        self._shelf = shelf
         self._purpose = purpose
         self._wrong = wrong  # what is wrong with a bad token
         person.connections += 1
@@ -134,6 +140,8 @@ class Session:
                 failed.reason,
                 failed.http_status,
             )
+            if failed.ours:
+                self._fail_here(failed)
             self._fail(failed.stage, failed.reason)
         self._incoming.progress.stage = "authenticate"
         if self._dialect.ready_by == "upgrade":
@@ -186,7 +194,11 @@ class Session:
             prompt, thread, self._dialect, intended_ns=intended_ns, warm_up=warm_up, waited=waited, colliding=colliding
         )
         return self._see_through(
-            run, lambda: self._say(run, self._dialect.prompt(turn) or "") or self._lose_patience(run, cancel_after_s)
+            run,
+            lambda: (
+                self._say(run, self._dialect.prompt(turn) or "", begins=True)
+                or self._lose_patience(run, cancel_after_s)
+            ),
         )
 
     def ask_alone(
@@ -234,14 +246,18 @@ class Session:
             self._person.observer.run_over(run.ordinal)
         return run
 
-    def _say(self, run: LiveRun, frame: str) -> str:
+    def _say(self, run: LiveRun, frame: str, *, begins: bool = False) -> str:
+        """Send a frame of a run; `begins`: it is what the run's times count from."""
         if not frame:
             return ""
         try:
             run.keep_frame("out", "prompt", arrived_ns=run.sent_ns, received_ns=run.sent_ns, body=frame.encode())
-            self._connection.send(frame)
+            written_ns = self._connection.send(frame)
         except OSError:
             return "cut" if self._incoming.broken else "lost"
+        if begins:  # what was done up to here is none of the target's time
+            run.intended_ns = written_ns if run.intended_ns == run.sent_ns else run.intended_ns
+            run.sent_ns = written_ns
         return ""
 
     def _lose_patience(self, run: LiveRun, after_s: float | None) -> str:
@@ -290,7 +306,7 @@ class Session:
                 self._connection.send(frame)
         except OSError:
             return False
-        return bool(self._incoming.ponged.wait(PROBE_TIMEOUT_S)) and not self._incoming.ended.is_set()
+        return self._wait_for(self._incoming.ponged, PROBE_TIMEOUT_S) and not self._incoming.ended.is_set()
 
     def exchange(self, frame: str, *, asked_for: int = 0) -> list[tuple[Event, bytes]]:
         """Send a frame and collect every event that comes before the answer to a ping sent right behind it.
@@ -387,7 +403,7 @@ class Session:
             pass  # its end is being delivered
 
     def _wait_for_welcome(self) -> None:
-        self._incoming.welcome.wait(self._terms.connect_timeout_s)
+        self._wait_for(self._incoming.welcome, self._terms.connect_timeout_s)
         if self._incoming.rejection:
             self._fail("authenticate", self._incoming.rejection, refused=True)
         if self._incoming.progress.ready_ns is None:
@@ -395,6 +411,19 @@ class Session:
             came = f"close {code} {reason}".strip() if code else f"nothing within {self._terms.connect_timeout_s:g} s"
             came = "an error of our own" if self._incoming.broken else came
             self._fail("ready", f"expected a welcome, got {came}", refused=code == 1008)
+
+    def _wait_for(self, flag: Flag, timeout_s: float) -> bool:
+        """Wait for something that the peer says; whether it did.
+
+        A busy process is woken late, and has not read then what came meanwhile: that was no wait, and it begins anew.
+        """
+        for _ in range(WAITS_MAX):
+            due_ns = clock.now_ns() + int(timeout_s * 1e9)
+            if not flag.wait(timeout_s):
+                self._connection.catch_up()
+            if flag.is_set() or clock.now_ns() - due_ns < LATE_NS:
+                break
+        return bool(flag.is_set())
 
     def _prove_identity(self) -> None:
         """Does the peer mean this person? The welcome may say so in part; the answer to a probe says it in full.
@@ -411,7 +440,7 @@ class Session:
                 self._connection.send(frame)
             except OSError:
                 break
-            if flag.wait(PROBE_TIMEOUT_S) and not self._incoming.ended.is_set():
+            if self._wait_for(flag, PROBE_TIMEOUT_S) and not self._incoming.ended.is_set():
                 answered.append(n)
                 break
         if self._incoming.progress.identity == "mismatch":
@@ -439,12 +468,23 @@ class Session:
         self._write(outcome)
         raise NotReady(stage, reason, wrong_identity=wrong_identity)
 
+    def _fail_here(self, failed: ConnectFailed) -> NoReturn:
+        """It is our fault: its row tells of no error, so that this attempt is nobody's but ours."""
+        self._notes.violation(ours(failed.ours, failed.reason))
+        self._incoming.closing.by, self._incoming.progress.error = "us", ""
+        self._write("cut")
+        raise NotReady(failed.stage, failed.reason)
+
     # --- a turn -----------------------------------------------------------------------------------------------------
 
     def _await_end(self, run: LiveRun) -> str:
         """Wait for the run's end, and say what ended the wait."""
-        if not run.done.wait(self._terms.agent_timeout_s):
-            return "timeout" if self.ping() else "lost"
+        run.done.wait(self._terms.agent_timeout_s)
+        if not self._is_done_in_time(run):
+            # a busy process looks late: with the pong, all that came before it has been taken
+            answered = self.ping()
+            if not self._is_done_in_time(run):
+                return "timeout" if answered else "lost"
         if self._incoming.broken or (self._incoming.closing.by == "us" and not run.check.ended):
             return "cut"
         if self._lapsed() and not run.check.ended:
@@ -458,6 +498,11 @@ class Session:
             run.moved.clear()
             run.moved.wait(left_ns / 1e9)
         return "end"
+
+    def _is_done_in_time(self, run: LiveRun) -> bool:
+        """Is there nothing to wait for any more? What counts is when the end arrived, not when this user was woken."""
+        end_ns = run.check.times.end_ns
+        return run.done.is_set() and (end_ns is None or end_ns - run.sent_ns <= self._terms.agent_timeout_s * 1e9)
 
     def _lapsed(self) -> bool:
         """Has the peer ended a socket whose token had expired? It may: no run can be held against it then."""
@@ -484,7 +529,7 @@ class Session:
             self._slowest_ns = max(self._slowest_ns, (times.end_ns or 0) - run.sent_ns)
         if run.outcome not in ("ok", "cut"):
             self._notes.frames(run, "failure")
-        if run.ordinal % 25 == 2:
+        if (run.ordinal + self._person.number) % 25 == 2:  # not the same turn of everybody
             self._notes.frames(run, "sample")
         self._sinks.record("runs", run.as_row(self._notes.who))
         end_ns = times.end_ns or clock.now_ns()
@@ -493,10 +538,25 @@ class Session:
             time_ms = (end_ns - run.intended_ns) / 1e6
             self._sinks.milestone("RUN", run.prompt.family, time_ms, run.bytes_in, error)
         self._incoming.last_run = run
+        self._shelf.put(run, self._let_go)
         self._watch_over()
 
     def _search(self, run: LiveRun) -> None:
         """Name what was withheld, then search what was received once more: decoded, and joined."""
+        if run.withheld:
+            self._name_withheld(run)
+        frames, texts = run.take_transcript()
+        self._exposures.observe(22, own_live=self._person.observer.runs_live)
+        self._exposures.skip(22, run.not_searched_bytes)
+        for parts, joined in ((frames, False), (texts, True)):
+            if not parts:
+                continue
+            for violation, frame in self._incoming.searched(parts, run.place_before_end, seen=run.seen, joined=joined):
+                if violation.gist not in run.said:
+                    self._notes.violation(violation, run, frame)
+
+    def _name_withheld(self, run: LiveRun) -> None:
+        """Sightings whose channel can be told now that the run is over."""
         answer = "".join(run.check.text) + run.check.final_text
         nonce_back = run.nonce.decode() in answer.lower()
         for kept in run.withheld:
@@ -506,14 +566,6 @@ class Session:
             )  # fmt: skip
             self._notes.violation(violation, run, kept.frame, kept.arrival)
         run.withheld.clear()
-        frames, texts = run.take_transcript()
-        self._exposures.observe(22, own_live=self._person.observer.runs_live)
-        self._exposures.skip(22, run.not_searched_bytes)
-        place = replace(run.place, ended=False)  # what came after the end is not in here
-        for parts, joined in ((frames, False), (texts, True)):
-            for violation, frame in self._incoming.searched(parts, place, seen=run.seen, joined=joined):
-                if violation.gist not in run.said:
-                    self._notes.violation(violation, run, frame)
 
     def _account_for(self, run: LiveRun) -> None:
         """What this run was a chance to see, and whether what is its own came back."""
@@ -548,23 +600,37 @@ class Session:
                 exposures.control(channel, expected=1, seen=int(seen))
 
     def _watch_over(self, *, final: bool = False) -> None:
-        """Let go of runs that were watched long enough after their end (channel 17)."""
-        window_ns = int(max(LATE_WATCH_S * 1e9, 2 * self._slowest_ns))
-        now_ns = clock.now_ns()
+        """Let go of runs that were watched long enough after their end.
+
+        Runs are held in the order of their beginning: one behind another that is still watched has ended later, or not
+        much sooner. To ask each of them at the end of each run would cost more than the runs.
+        """
         runs = self._person.runs
-        held = len(runs)
-        for name, run in list(runs.items()):
-            end_ns = run.check.times.end_ns
-            watched = end_ns is not None and run.unwatched_ns is None
-            if not run.outcome or (end_ns and watched and now_ns - end_ns < window_ns):
-                continue
-            if held <= RUNS_HELD and not final:
+        surplus = len(runs) - (0 if final else RUNS_HELD)
+        for run in list(runs.values()) if surplus > 0 else ():
+            if self._let_go(run):
+                surplus -= 1
+            elif run.outcome and not final:
                 break
-            held -= 1
-            if end_ns and (run.unwatched_ns or now_ns) - end_ns >= window_ns:
-                self._exposures.observe(17, own_live=self._person.observer.runs_live)
-                self._exposures.control(17, expected=1, seen=1)
-            del runs[name]
+            if surplus <= 0:
+                break
+
+    def _let_go(self, run: LiveRun) -> bool:
+        """Forget a run of this person's, unless it is to be watched for late events (channel 17); is it forgotten?"""
+        runs = self._person.runs
+        if runs.get(run.run_id) is not run:
+            return True
+        end_ns, now_ns = run.check.times.end_ns, clock.now_ns()
+        window_ns = int(max(LATE_WATCH_S * 1e9, 2 * self._slowest_ns))
+        watched = end_ns is not None and run.unwatched_ns is None
+        if not run.outcome or (end_ns and watched and now_ns - end_ns < window_ns):
+            return False
+        if end_ns and (run.unwatched_ns or now_ns) - end_ns >= window_ns:
+            self._exposures.observe(17, own_live=self._person.observer.runs_live)
+            self._exposures.control(17, expected=1, seen=1)
+        del runs[run.run_id]
+        self._shelf.remove(run)
+        return True
 
     def _write(self, outcome: str) -> None:
         self._notes.connection(outcome, self._connection, self._incoming.progress, self._incoming.closing)

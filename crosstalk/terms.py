@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from crosstalk.proxy import Proxy
+from crosstalk.record.event_log import EventLog
 from crosstalk.record.rows import Row
 from crosstalk.wire.dialect import Dialect
 
@@ -26,11 +27,13 @@ class Counters:
 class Sinks:
     """Where observations go.
 
-    `record(table, row)`: into the record. `milestone(kind, name, time_ms, size_bytes, error)`: Locust's request event.
+    `record(table, row)`: into the record, but for rows of `events`, which `events` takes. `milestone(kind, name,
+    time_ms, size_bytes, error)`: Locust's request event.
     """
 
     record: Callable[[str, Row], None]
     milestone: Callable[[str, str, float | None, int, str], None]
+    events: EventLog
 
 
 @dataclass(frozen=True, slots=True)

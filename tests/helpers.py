@@ -120,6 +120,27 @@ def parsed(*arguments: str, locustfile: str = "", env: dict[str, str] | None = N
     return parser.parse_args(list(arguments), env_vars=env or {})
 
 
+# --- an error of our own --------------------------------------------------------------------------------------------
+
+
+class _Faulty:
+    """A raw socket that fails to read what holds some bytes: where the receive callback is Python, whatever runs."""
+
+    def __init__(self, raw: Any, at: bytes) -> None:
+        self._raw, self._at = raw, at
+
+    def recvmsg_into(self, buffers: list[memoryview], ancillary_bytes: int) -> Any:
+        read = self._raw.recvmsg_into(buffers, ancillary_bytes)
+        if self._at in bytes(buffers[0][: read[0]]):
+            raise RuntimeError("planted")
+        return read
+
+
+def fail_to_read(connection: Any, at: bytes) -> None:
+    """The receive callback of an open connection raises when it reads these bytes."""
+    connection._stream._raw = _Faulty(connection._stream._raw, at)
+
+
 # --- servers --------------------------------------------------------------------------------------------------------
 
 TEXT, CLOSE, PING, PONG = FrameOpcode.TEXT, FrameOpcode.CLOSE, FrameOpcode.PING, FrameOpcode.PONG

@@ -17,10 +17,24 @@ from gevent.event import Event as Flag
 
 import crosstalk.stream as stream_module
 from crosstalk.clock import clock
+from crosstalk.compiled import in_use
 from crosstalk.config import tls_context
 from crosstalk.connection import Arrival, ConnectFailed, Connection, Endpoint, HarnessError, Inbox, Lost
-from crosstalk.wire.rfc6455 import Broken, Close, FrameReader, Message, Opcode
-from tests.helpers import CLOSE, DEADLINE_S, PING, PONG, TEXT, Authority, Peer, Server, close_bytes, frame_bytes, server
+from crosstalk.wire.rfc6455 import Broken, Close, Message, Opcode
+from tests.helpers import (
+    CLOSE,
+    DEADLINE_S,
+    PING,
+    PONG,
+    TEXT,
+    Authority,
+    Peer,
+    Server,
+    close_bytes,
+    fail_to_read,
+    frame_bytes,
+    server,
+)
 
 
 @pytest.fixture
@@ -465,6 +479,24 @@ def test_a_kernel_stamp_tells_when_bytes_came_however_late_they_are_read(inbox):
     assert ear.heard[-1].received_ns - ear.heard[-1].arrived_ns > 30_000_000
 
 
+def test_silence_is_told_in_time_all_the_same(inbox):
+    with server(Peer.drain) as here:
+        begun_ns = clock.now_ns()
+        assert failure(here, inbox, timeout_s=0.15).reason == "no answer to the upgrade in time"
+        assert 0.14 < (clock.now_ns() - begun_ns) / 1e9 < 1
+
+
+@pytest.mark.skipif(in_use() == "compiled", reason="compiled methods cannot be exchanged")
+def test_an_error_of_our_own_on_the_way_up_is_our_fault(inbox, monkeypatch):
+    def fail(self):
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(stream_module.Stream, "read_now", fail)
+    with server(greet) as here:
+        failed = failure(here, inbox)
+    assert (failed.ours, failed.reason) == ("harness_error", "RuntimeError on the way up: planted")
+
+
 # --- sending --------------------------------------------------------------------------------------------------------
 
 
@@ -699,17 +731,7 @@ def test_our_reset_is_a_reset(inbox):
 # --- mistakes of ours -----------------------------------------------------------------------------------------------
 
 
-def test_an_exception_in_the_receive_callback_is_our_own_error_and_ends_the_connection(inbox, monkeypatch):
-    feed, planted = FrameReader.feed, []
-
-    def feed_once_wrongly(self, data):
-        if b"second" in data and not planted:
-            planted.append(1)
-            raise RuntimeError("planted")
-        return feed(self, data)
-
-    monkeypatch.setattr(FrameReader, "feed", feed_once_wrongly)
-
+def test_an_exception_in_the_receive_callback_is_our_own_error_and_ends_the_connection(inbox):
     def talk(peer: Peer):
         peer.accept()
         peer.send_text("first")
@@ -721,6 +743,7 @@ def test_an_exception_in_the_receive_callback_is_our_own_error_and_ends_the_conn
         connection, ear = dial(here, inbox)
         connection.open()
         ear.wait(1)
+        fail_to_read(connection, b"second")
         connection.send("go on")
         first, problem = ear.wait(2)
         assert first.data == b"first"

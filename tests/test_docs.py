@@ -43,6 +43,18 @@ COMMANDS = {
     "export JWT_SECRET_STAGING=": "tests/test_docs_commands.py::test_a_backend_of_ones_own_with_its_secret",
     STAGING: "tests/test_docs_commands.py::test_a_backend_of_ones_own_with_its_secret",
     f"{STAGING} --accounts accounts.csv": "tests/test_docs_commands.py::test_a_backend_of_ones_own_with_its_accounts",
+    "locust --config scenarios/smoke.conf --processes 2": (
+        "tests/end_to_end/test_distribution.py::test_a_killed_worker_is_named_with_the_number_of_its_events"
+    ),
+    "python -m crosstalk.backend --host-address 10.90.0.1 --port 8000": (
+        "tests/end_to_end/test_distribution_hosts.py::test_every_way_of_ending_loses_nothing"
+    ),
+    "locust --config scenarios/smoke.conf --master --expect-workers 2 --host http://10.90.0.1:8000": (
+        "tests/end_to_end/test_distribution_hosts.py::test_every_way_of_ending_loses_nothing"
+    ),
+    "locust --config scenarios/smoke.conf --worker --master-host 10.90.0.1": (
+        "tests/end_to_end/test_distribution_hosts.py::test_workers_of_one_host_leave_together_and_hand_everything_over"
+    ),
     "python -m reports show results/latest": "tests/test_docs_commands.py::test_reports_of_a_record",
     "python -m reports evidence results/latest": "tests/test_docs_commands.py::test_reports_of_a_record",
     "python -m reports html results/latest": "tests/test_docs_commands.py::test_reports_of_a_record",
@@ -53,6 +65,12 @@ COMMANDS = {
     "make isolation": "tests/test_docs.py::test_long_make_targets_run_what_is_tested",
     "make incidents": "tests/test_docs.py::test_long_make_targets_run_what_is_tested",
     "make detection-matrix": "tests/test_docs.py::test_long_make_targets_run_what_is_tested",
+    "make calibrate": "tests/test_docs.py::test_long_make_targets_run_what_is_tested",
+    "make compiled": "tests/test_docs.py::test_long_make_targets_run_what_is_tested",
+    "make bench": "tests/test_docs.py::test_long_make_targets_run_what_is_tested",
+    "make accuracy": "tests/test_docs.py::test_long_make_targets_run_what_is_tested",
+    "make scale": "tests/test_docs.py::test_long_make_targets_run_what_is_tested",
+    "make coverage": "tests/test_docs.py::test_long_make_targets_run_what_is_tested",
     "python -m crosstalk.backend --list-faults": "tests/test_docs.py::test_the_backend_lists_the_faults_of_the_tables",
     "locust --config scenarios/smoke.conf --faults": "tests/test_docs_commands.py::test_faults_on_the_command_line",
     "locust --config scenarios/smoke.conf --host ws://127.0.0.1:9000 --dialect plain.py:Plain": (
@@ -209,11 +227,19 @@ def test_make_leak_runs_the_leak_that_is_tested() -> None:
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_long_make_targets_run_what_is_tested() -> None:
-    """Their short forms are tests in tests/end_to_end: test_probes, test_incidents, test_detection_matrix."""
+    """Their short forms are tests: test_probes, test_incidents, test_detection_matrix, test_calibrate, test_compiled,
+    test_bench, test_scale, test_coverage.
+    """
     for target, command in {
         "isolation": "locust --config scenarios/isolation.conf",
         "incidents": "python -m examples.incidents",
         "detection-matrix": "python -m bench.detection_matrix",
+        "calibrate": "python -m crosstalk.tools.calibrate",
+        "compiled": "python -m crosstalk.tools.compile",
+        "bench": "python -m bench.side_by_side",
+        "accuracy": "python -m bench.accuracy",
+        "scale": "python -m bench.scale",
+        "coverage": "python -m bench.coverage",
     }.items():
         assert command in call(["make", "-n", target]).stdout, target
 
@@ -264,6 +290,14 @@ def test_metrics_are_described() -> None:
     assert [(code(row[0])[0], row[1], row[3]) for row in rows] == [
         (metric.name, metric.kind, metric.judgement) for metric in METRICS.values()
     ]
+
+
+def test_every_time_is_in_the_table_of_statistics() -> None:
+    text = (ROOT / "docs/statistics.md").read_text(encoding="utf-8").split("## Metrics")[1].split("\n## ")[0]
+    named = {name.removesuffix("_ms").removesuffix("[kind]") for row in re.findall(r"(?m)^\| (`.+?) \|", text)
+             for name in code(row)}  # fmt: skip
+    times = {metric.name.removesuffix("_ms") for metric in METRICS.values() if metric.kind == "time"}
+    assert named == times | {"event_time", "event_gap", "goodput"}
 
 
 @pytest.mark.parametrize("page", [README, ROOT / "docs/measurement.md"], ids=lambda page: page.name)

@@ -16,13 +16,18 @@ ROOT = Path(__file__).resolve().parents[1]
 TOP_LEVEL = {"users", "reports", "scenarios", "locustfile", "tests", "bench", "examples"}
 #: the one reader of settings and files, and the parts it is made of
 SETTINGS = {
-    f"crosstalk.{name}" for name in ("config", "credentials", "environments", "files", "hosts", "prompts", "proxy")
+    f"crosstalk.{name}"
+    for name in ("calibration", "config", "credentials", "environments", "files", "hosts", "prompts", "proxy")
 }
 #: doors and values; what is in neither set stands above them: harness, user, session, tools, …
-DOORS = SETTINGS | {
-    f"crosstalk.{name}"
-    for name in ("accounts", "clock", "connection", "health", "http", "live_run", "options", "stream", "terms")
-}
+DOORS = (
+    SETTINGS
+    | {
+        f"crosstalk.{name}"
+        for name in ("accounts", "clock", "connection", "health", "http", "live_run", "options", "stream", "terms")
+    }
+    | {"crosstalk.vitals"}
+)
 #: modules that reach a clock, a socket, a disk, a process or a thread
 EFFECTS = {
     "aiohttp", "asyncio", "concurrent", "ctypes", "fcntl", "gevent", "glob", "http", "io", "locust", "logging", "mmap",
@@ -298,7 +303,7 @@ def test_nobody_asks_the_calendar_for_now():
 
 
 def test_sockets_are_opened_by_the_stream_and_the_connection():
-    allowed = {"crosstalk.stream", "crosstalk.connection"}
+    allowed = {"crosstalk.stream", "crosstalk.connection", "crosstalk.ports"}  # ports: bound for a moment, never used
     plain = {name: used for name, used in uses("socket").items() if name not in allowed and used != {"gethostname"}}
     assert plain == {}
     assert set(uses("gevent.socket")) == {"crosstalk.stream"}
@@ -317,8 +322,10 @@ def test_settings_are_read_by_config():
         for name, used in uses("os").items()
         if used & {"environ", "getenv", "environb"} and within(name, "crosstalk")
     }
-    # the target's child inherits the environment; a tool may tell what in it is set in vain
-    assert {name for name in environ if not within(name, "crosstalk.tools")} <= SETTINGS | {"crosstalk.target"}
+    # the target's child inherits the environment; a tool may tell what in it is set in vain; whether compiled modules
+    # are wanted must be known before any other module is imported
+    allowed = SETTINGS | {"crosstalk.target", "crosstalk.compiled"}
+    assert {name for name in environ if not within(name, "crosstalk.tools")} <= allowed
     assert set(uses("tomllib")) <= SETTINGS | {"crosstalk.checks.limits"}  # limits: text that was read before
     assert set(uses("csv")) <= SETTINGS
     # who else opens files: what is kept of a load test, and the log of the reference backend
@@ -330,7 +337,8 @@ def test_settings_are_read_by_config():
         if isinstance(node, ast.Call) and _opens_a_file(node) and not within(name, *others)
     }
     assert found
-    assert found <= SETTINGS
+    # what the system tells of this process, under /proc; which sources the compiled modules were made of
+    assert found <= SETTINGS | {"crosstalk.vitals", "crosstalk.compiled"}
 
 
 def _opens_a_file(call: ast.Call) -> bool:

@@ -12,6 +12,7 @@ from crosstalk.checks.violation import ISOLATION, Violation, delivery
 from crosstalk.connection import Arrival, Connection, Endpoint, Inbox
 from crosstalk.live_run import BODY_MAX, LiveRun
 from crosstalk.notes import ALIKE_MAX, Closing, Notes, Progress
+from crosstalk.record.event_log import EventLog
 from crosstalk.record.rows import COLUMNS
 from crosstalk.terms import Counters, Sinks, Terms
 from crosstalk.wire.event import Event, Kind
@@ -20,7 +21,7 @@ from crosstalk.wire.rfc6455 import Message, Opcode
 from tests.test_live_run import OK, run_of
 
 SECRET = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJrM2YwMDAxNyJ9.c2lnbmF0dXJl"
-ARRIVAL = Arrival(Message(Opcode.TEXT, b""), arrived_ns=100, received_ns=105, exact=True)
+ARRIVAL = Arrival(Message(Opcode.TEXT, b""), arrived_ns=100, received_ns=105, exact=True, arrived_after_ns=100)
 LEAK = Violation(
     ISOLATION, "foreign_content", expected="mine", came="theirs", owner="k3f00018", field="data.text", channel=2
 )
@@ -32,12 +33,14 @@ class Book:
     def __init__(self, **terms: Any) -> None:
         self.rows: list[tuple[str, dict[str, Any]]] = []
         self.counters = Counters()
+        self.events = EventLog("w1", lambda: None)
         standing = Terms(
             dialect=Netra(), socket_url="ws://h/ws?token=" + SECRET, transport="query", headers={}, tls=None,
             connect_timeout_s=1, agent_timeout_s=1, nonce_required=True, keep_text=True, worker="w1",
         )  # fmt: skip
         self.notes = Notes(
-            terms=replace(standing, **terms), sinks=Sinks(self._record, lambda *_: None), counters=self.counters,
+            terms=replace(standing, **terms), sinks=Sinks(self._record, lambda *_: None, self.events),
+            counters=self.counters,
             account="k3f00017", user_class="Regular", connection="w1-c1", trace_id="connection trace", purpose="user",
         )  # fmt: skip
 
@@ -45,6 +48,9 @@ class Book:
         self.rows.append((table, dict(zip(COLUMNS[table], row, strict=True))))
 
     def table(self, name: str) -> list[dict[str, Any]]:
+        if (logged := self.events.take()) is not None:
+            for row in logged.rows():
+                self._record("events", row)
         return [row for table, row in self.rows if table == name]
 
 
@@ -72,7 +78,8 @@ def test_an_event_is_a_row_with_the_instants_of_its_run():
     assert row == {
         "worker": "w1", "run": "run-1", "connection": "w1-c1", "account": "k3f00017", "n": 4, "kind": "chunk",
         "agent": "a", "tool": "t", "intended_ns": run.intended_ns, "sent_ns": run.sent_ns, "arrived_ns": 100,
-        "received_ns": 105, "exact": True, "gap_ns": 7, "chunk_gap_ns": 5, "tool_time_ns": None, "bytes": 42,
+        "arrived_after_ns": 100, "received_ns": 105, "exact": True, "gap_ns": 7, "chunk_gap_ns": 5,
+        "tool_time_ns": None, "bytes": 42,
     }  # fmt: skip
     assert book.counters.recorded == 1
 

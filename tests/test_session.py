@@ -6,8 +6,12 @@ Rows are read as dicts by table; each test says which rows a history leaves, and
 from __future__ import annotations
 
 import json
+import os
 import random
+import resource
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,14 +20,17 @@ import pytest
 
 import crosstalk.session as session_module
 from crosstalk.checks.canary import Keyring, Site
-from crosstalk.connection import Inbox
+from crosstalk.clock import clock
+from crosstalk.connection import Arrival, Inbox
 from crosstalk.live_run import LiveRun, Prompt, Thread
 from crosstalk.person import Person
+from crosstalk.record.event_log import EventLog
 from crosstalk.record.rows import COLUMNS
 from crosstalk.session import NotReady, Session
+from crosstalk.shelf import Shelf
 from crosstalk.terms import Counters, Sinks, Terms
 from crosstalk.wire.netra import Netra
-from crosstalk.wire.rfc6455 import FrameReader
+from crosstalk.wire.rfc6455 import Message, Opcode
 from tests.backend.client import backend, mint
 from tests.helpers import (
     CLOSE,
@@ -35,6 +42,7 @@ from tests.helpers import (
     Peer,
     Server,
     close_bytes,
+    fail_to_read,
     frame,
     frame_bytes,
     server,
@@ -54,11 +62,16 @@ class Desk:
     inbox: Inbox
     house: House = field(default_factory=House)
     counters: Counters = field(default_factory=Counters)
+    shelf: Shelf = field(default_factory=Shelf)
     written: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     milestones: list[tuple[str, str, str]] = field(default_factory=list)
     _people: dict[int, Person] = field(default_factory=dict)
+    _events: EventLog = field(default_factory=lambda: EventLog("w1", lambda: None))
 
     def rows(self, table: str) -> list[dict[str, Any]]:
+        if (logged := self._events.take()) is not None:
+            for row in logged.rows():
+                self._record("events", row)
         return self.written.get(table, [])
 
     def names(self, judgement: str) -> list[str]:
@@ -70,15 +83,19 @@ class Desk:
             self._people[number] = Person(user_name(number), number, "Regular", observer, self.house.keyring, rng)
         return self._people[number]
 
-    def session(self, url: str, *, number: int = ME, token: str = TOKEN, **changes: Any) -> Session:
+    def session(
+        self, url: str, *, number: int = ME, token: str = TOKEN, person: Person | None = None, **changes: Any
+    ) -> Session:
         terms = Terms(
             dialect=Netra(), socket_url=url, transport="header", headers={}, tls=None, connect_timeout_s=DEADLINE_S,
             agent_timeout_s=DEADLINE_S, nonce_required=True, keep_text=True, worker="w1",
         )  # fmt: skip
         return Session(
-            terms=replace(terms, **changes), person=self.person(number), token=token, inbox=self.inbox,
-            sinks=Sinks(self._record, lambda kind, name, *rest: self.milestones.append((kind, name, rest[-1]))),
-            counters=self.counters, exposures=self.house.exposures,
+            terms=replace(terms, **changes), person=person or self.person(number), token=token, inbox=self.inbox,
+            sinks=Sinks(
+                self._record, lambda kind, name, *rest: self.milestones.append((kind, name, rest[-1])), self._events
+            ),
+            counters=self.counters, exposures=self.house.exposures, shelf=self.shelf,
         )  # fmt: skip
 
     def _record(self, table: str, row: tuple) -> None:
@@ -286,6 +303,72 @@ def test_nobody_listens(desk):
     problem, row = not_ready(desk, url(here))
     assert (problem.stage, row["stage"], row["outcome"], row["connected_ns"]) == ("connect", "connect", "failed", None)
     assert "nobody answers" in row["error"]
+
+
+def burn(ms: float) -> None:
+    """The loop stands still for so long."""
+    until_ns = clock.now_ns() + int(ms * 1e6)
+    while clock.now_ns() < until_ns:
+        pass
+
+
+def test_a_welcome_that_came_in_time_is_not_missed_because_we_were_late_to_see_it(desk):
+    loop = gevent.get_hub().loop
+
+    def welcome_late(peer: Peer) -> list[Any]:
+        accept = peer.accept
+
+        def accept_and_wait(*, then: bytes) -> None:
+            accept()
+            loop.run_callback_threadsafe(burn, 900)
+            threading.Event().wait(0.02)  # bounded: the client stands still by then
+            peer.send(then)
+
+        peer.accept = accept_and_wait
+        return chat()(peer)
+
+    with server(welcome_late) as here:
+        session = desk.session(url(here), connect_timeout_s=0.5)
+        session.open()
+        assert session.is_ready
+        session.close()
+        ended(here)
+
+
+def test_a_run_that_ended_in_time_is_no_timeout_because_we_were_late_to_see_it(desk):
+    with server(chat(say_all)) as here:
+        session = desk.session(url(here), agent_timeout_s=0.3)
+        session.open()
+        gevent.spawn(burn, 900)
+        assert ask(desk, session).outcome == "ok"
+        session.close()
+        ended(here)
+    assert desk.names("delivery") == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "no-such-host.invalid"])
+def test_without_a_descriptor_left_it_is_our_fault_and_no_attempt(desk, host):
+    """However it fails: the target was never asked."""
+    session = desk.session(f"ws://{host}:9/ws")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(map(int, os.listdir("/proc/self/fd"))) + 8
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest, hard))
+    files = []
+    try:
+        with suppress(OSError):
+            while True:
+                files.append(os.open(os.devnull, os.O_RDONLY))
+        with pytest.raises(NotReady):
+            session.open()
+    finally:
+        for file in files:
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    [row] = desk.rows("connections")
+    assert (row["outcome"], row["closed_by"], row["error"]) == ("cut", "us", "")
+    [violation] = desk.rows("violations")
+    assert (violation["judgement"], violation["name"]) == ("harness", "no_socket")
+    assert violation["came"].startswith("this machine has no socket left: ")
 
 
 @pytest.mark.parametrize(
@@ -553,6 +636,48 @@ def test_silence_is_a_timeout_and_the_socket_is_proved_healthy(desk):
     assert "first event: no end in time" in run.signature
 
 
+def busy(for_s: float) -> Callable[[], None]:
+    """Something that keeps this process from everything else for so long."""
+
+    def spin() -> None:
+        until_ns = clock.now_ns() + int(for_s * 1e9)
+        while clock.now_ns() < until_ns:
+            pass
+
+    return spin
+
+
+@pytest.mark.parametrize(("answered_after_s", "outcome"), [(0.0, "ok"), (0.3, "timeout")])
+def test_whether_an_end_came_in_time_is_told_by_its_arrival_and_not_by_how_busy_we_are(desk, answered_after_s, outcome):
+    """The process is busy until long after the run's time is over."""
+    loop = gevent.get_hub().loop
+
+    def script(peer: Peer, message: dict[str, Any]) -> None:
+        loop.run_callback_threadsafe(busy(0.6))
+        threading.Event().wait(answered_after_s)
+        for one in answer(message):
+            peer.send_text(one)
+
+    run = talk(desk, script, agent_timeout_s=0.15)
+    assert run.outcome == outcome
+    assert desk.rows("violations") == []
+
+
+def test_a_pong_is_awaited_anew_when_we_were_too_busy_to_read_it(desk, monkeypatch):
+    monkeypatch.setattr(session_module, "PROBE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(session_module, "LATE_NS", 50_000_000)
+    loop = gevent.get_hub().loop
+    with server(chat()) as here:
+        session = desk.session(url(here))
+        session.open()
+        for backlog in (0.2, 0.3):  # what is in hand before the pong is read takes as long
+            loop.run_callback(busy(backlog))
+            assert session.ping()
+        session.close()
+        ended(here)
+    assert desk.rows("violations") == []
+
+
 def test_a_stream_that_stops_is_a_timeout_without_an_end(desk):
     def half(peer: Peer, message: dict[str, Any]) -> None:
         for one in answer(message)[:5]:
@@ -736,17 +861,16 @@ def fail_once(monkeypatch, target, name: str, when: Callable[[bytes], bool]) -> 
     monkeypatch.setattr(target, name, failing)
 
 
-@pytest.mark.parametrize(
-    ("target", "name", "where"),
-    [(FrameReader, "feed", "in the receive callback"), (Netra, "decode", "while handling a message")],
-    ids=["receive callback", "listener"],
-)
-def test_an_error_of_our_own_is_ours_and_never_a_violation_of_the_target(desk, monkeypatch, target, name, where):
-    fail_once(monkeypatch, target, name, lambda data: b"tool_completed" in data)
+@pytest.mark.parametrize("where", ["in the receive callback", "while handling a message"])
+def test_an_error_of_our_own_is_ours_and_never_a_violation_of_the_target(desk, monkeypatch, where):
+    if where == "while handling a message":
+        fail_once(monkeypatch, Netra, "decode", lambda data: b"tool_completed" in data)
 
     with server(chat(say_all), chat(say_all)) as here:
         session = desk.session(url(here))
         session.open()
+        if where == "in the receive callback":
+            fail_to_read(session._connection, b"tool_completed")
         run = ask(desk, session, LOOK_UP)
         assert not session.is_ready, "a deaf session is not used again"
         session.close()
@@ -968,3 +1092,31 @@ def test_a_token_with_a_wrong_signature_is_refused_by_it(desk, reference):
     problem, row = not_ready(desk, reference.url.replace("http", "ws", 1) + "/ws", token=forged)
     assert row["outcome"] == "refused"
     assert problem.stage in ("upgrade", "authenticate")
+
+
+# --- the short way of chunks ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_", ["in progress", "over", "dropped", "encoded"])
+def test_only_chunks_of_a_run_in_progress_take_the_short_way(desk, is_):
+    """A run that is over or was dropped streams on: what comes is no more of it. An encoded text is looked at too."""
+    session, person = desk.session("ws://127.0.0.1:1/ws"), desk.person()
+    thread = person.new_thread()
+    run, _ = person.prepare(LOOK_UP, thread, Netra(), intended_ns=None, warm_up=False)
+    incoming, own = session._incoming, {"run": run.run_id, "user": user_name(ME), "thread": thread.thread_id}
+    incoming._encodes_text = is_ == "encoded"
+    frames = [frame("agent_started", **own), frame("agent_thinking", **own)]
+    frames += [frame("agent_response_chunk", chunk=f"piece {n}", chunk_index=n, **own) for n in range(4)]
+
+    def take(some):
+        for at_ns, data in enumerate(some, 1):
+            incoming.take(Arrival(Message(Opcode.TEXT, data), at_ns, at_ns, False, at_ns))
+
+    take(frames[:-1])
+    run.outcome, run.dropped = "timeout" if is_ == "over" else "", is_ == "dropped"
+    take(frames[-1:])
+    assert run.events == len(desk.rows("events")) - run.dropped
+    assert run.transcript == (frames[:-1] if is_ == "over" else frames)
+    assert incoming._besides == (frames[-1:] if is_ == "over" else [])
+    assert run.texts == ([f"piece {n}" for n in range(4)] if is_ == "encoded" else [])
+    assert desk.counters.received == desk.counters.checked == desk.counters.recorded == len(frames)

@@ -38,9 +38,11 @@ def desk() -> Iterator[Desk]:
 
 
 def opened(desk: Desk, reference: Backend, number: int, *, view: bool = False) -> Session:
-    session = desk.session(reference.url.replace("http", "ws", 1) + "/ws", number=number, token=mint(user_name(number)))
+    person = desk.person(number)
     if view:  # a second socket of the same person: what comes on it is not the first one's runs
-        session._person = session._incoming._person = replace(desk.person(number), runs={})
+        person = replace(person, runs={})
+    url = reference.url.replace("http", "ws", 1) + "/ws"
+    session = desk.session(url, number=number, token=mint(user_name(number)), person=person)
     session.open()
     return session
 

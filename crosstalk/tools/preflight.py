@@ -28,7 +28,6 @@ from crosstalk.accounts import PREFLIGHT_NUMBER
 from crosstalk.checks.canary import new_load_test
 from crosstalk.config import ConfigError, Settings, check_target, load_settings
 from crosstalk.generator import Begin, Generator
-from crosstalk.health import raise_file_limit
 from crosstalk.options import add_options
 from crosstalk.ready import FAIL, OK, WARN, Check, Line, connection, forged_token, health, token
 from crosstalk.target import BackendFailed, ReferenceBackend
@@ -37,6 +36,7 @@ from crosstalk.tools.preflight_machine import machine, variables
 from crosstalk.tools.preflight_network import network
 from crosstalk.tools.preflight_plan import plan
 from crosstalk.tools.preflight_run import one_run
+from crosstalk.vitals import raise_file_limit
 
 EXIT_READY, EXIT_USAGE, EXIT_NOT_READY = 0, 2, 5
 

@@ -31,6 +31,8 @@ class Kind(StrEnum):
     OTHER = "other"  # understood, but nothing we act on
     MALFORMED = "malformed"  # could not be decoded; `text` says why
 
+    __hash__ = str.__hash__  # that of enumerations is a function in Python, and every frame looks its kind up
+
 
 #: kinds that concern a run: they count as events
 RUN_KINDS = frozenset(
@@ -48,21 +50,42 @@ RUN_KINDS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+# not frozen, though nobody changes it: one is made for every frame, and a frozen one costs three times as much
+@dataclass(slots=True, unsafe_hash=True, init=False)
 class Event:
     """One decoded frame (or one entry of a batched frame). Empty strings mean "the frame does not say"."""
 
     kind: Kind
-    run_id: str = ""
-    user_id: str = ""
-    thread_id: str = ""
-    agent: str = ""
-    tool: str = ""
-    call_id: str = ""  # pairs tool_executing with tool_completed; the tool's name where there is no id
-    text: str = ""  # streamed piece, final text, or the message of an error
-    index: int = -1  # of a chunk; -1 where chunks are not numbered
-    ok: bool = True  # tool_completed: the tool succeeded
-    key: str = ""  # two events of a run with the same key are the same event, sent twice; "" when it cannot be told
-    code: str = ""  # error code, or the peer's reason
-    name: str = ""  # as the wire calls it
-    connection_id: str = ""  # of a welcome: what the server calls this connection
+    run_id: str
+    user_id: str
+    thread_id: str
+    agent: str
+    tool: str
+    call_id: str  # pairs tool_executing with tool_completed; the tool's name where there is no id
+    text: str  # streamed piece, final text, or the message of an error
+    index: int  # of a chunk; -1 where chunks are not numbered
+    ok: bool  # tool_completed: the tool succeeded
+    key: str  # two events of a run with the same key are the same event, sent twice; "" when it cannot be told
+    code: str  # error code, or the peer's reason
+    name: str  # as the wire calls it
+    connection_id: str  # of a welcome: what the server calls this connection
+
+    def __init__(
+        self, kind: Kind, run_id: str = "", user_id: str = "", thread_id: str = "", agent: str = "", tool: str = "",
+        call_id: str = "", text: str = "", index: int = -1, ok: bool = True, key: str = "", code: str = "",
+        name: str = "", connection_id: str = "",
+    ) -> None:  # fmt: skip
+        self.kind = kind
+        self.run_id = run_id
+        self.user_id = user_id
+        self.thread_id = thread_id
+        self.agent = agent
+        self.tool = tool
+        self.call_id = call_id
+        self.text = text
+        self.index = index
+        self.ok = ok
+        self.key = key
+        self.code = code
+        self.name = name
+        self.connection_id = connection_id

@@ -1,4 +1,4 @@
-"""RFC 6455 frames as a client receives them: bytes in, messages out. Pure; written once, without a socket.
+"""RFC 6455 frames as a client receives them, bytes in, messages out; and as it sends them. Pure: without a socket.
 
 `FrameReader.feed` never raises: what breaks the protocol becomes a `Broken` message and ends the stream, as section
 7.1.7 ("Fail the WebSocket Connection") has it. Its reason names the section of the rule that was broken.
@@ -14,6 +14,7 @@ import struct
 from codecs import utf_8_decode
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Final
 
 
 class Opcode(IntEnum):
@@ -25,13 +26,19 @@ class Opcode(IntEnum):
     PONG = 10
 
 
-@dataclass(frozen=True, slots=True)
+# not frozen, though nobody changes it: one is made for every frame, and a frozen one costs three times as much
+@dataclass(slots=True, unsafe_hash=True, init=False)
 class Message:
     """A whole message (fragments joined) or a control frame."""
 
     opcode: Opcode
     data: bytes
-    last_of_feed: bool = False  # its last byte is the last byte that was fed
+    last_of_feed: bool  # its last byte is the last byte that was fed
+
+    def __init__(self, opcode: Opcode, data: bytes, last_of_feed: bool = False) -> None:
+        self.opcode = opcode
+        self.data = data
+        self.last_of_feed = last_of_feed
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +72,36 @@ BROKEN_BYTES_MAX = 64 * 1024
 #: codes that may appear in a close frame (7.4): 1000–1003, 1007–1014, and the ranges for libraries and applications
 _CLOSE_CODES = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)})
 
-_FINAL = 0x80
+# looked up for every frame: a name of the module costs a tenth of an attribute of an enumeration
+_TEXT: Final = Opcode.TEXT
+_CONTINUATION: Final = Opcode.CONTINUATION
+_CLOSE: Final = Opcode.CLOSE
+
+_FINAL: Final = 0x80
+_MASKED: Final = 0x80
+#: the headers of longer payloads: with a length of two bytes, or of eight
+_HEADER_16 = struct.Struct("!BBH")
+_HEADER_64 = struct.Struct("!BBQ")
 #: the first bytes that a frame may have: a control frame is final; a continuation stands in a fragmented message only
 _CONTROL = {_FINAL | opcode: opcode for opcode in (Opcode.CLOSE, Opcode.PING, Opcode.PONG)}
 _BEGINNING = _CONTROL | {bit | opcode: opcode for opcode in (Opcode.TEXT, Opcode.BINARY) for bit in (0, _FINAL)}
 _CONTINUING = _CONTROL | {bit | Opcode.CONTINUATION: Opcode.CONTINUATION for bit in (0, _FINAL)}
+
+
+def framed(opcode: Opcode, payload: bytes, key: bytes) -> bytes:
+    """A whole message as a client sends it: one frame, masked (5.2, 5.3).
+
+    :param key: four bytes that nobody can foretell (`os.urandom`), others for each frame.
+    """
+    size = len(payload)
+    if size < 126:
+        header = bytes((_FINAL | opcode, _MASKED | size))
+    elif size < 1 << 16:
+        header = _HEADER_16.pack(_FINAL | opcode, _MASKED | 126, size)
+    else:
+        header = _HEADER_64.pack(_FINAL | opcode, _MASKED | 127, size)
+    mask = int.from_bytes((key * (size // 4 + 1))[:size], "little")
+    return header + key + (int.from_bytes(payload, "little") ^ mask).to_bytes(size, "little")
 
 
 class _Breach(Exception):
@@ -88,11 +120,14 @@ class FrameReader:
     peer cannot fill memory: what is held between two feeds is at most that, a header and a control frame.
     """
 
-    __slots__ = ("_begin", "_buffer", "_checked", "_fragments", "_kind", "_legal", "_over", "_size_max_bytes")
+    __slots__ = (
+        "_begin", "_buffer", "_checked", "_fragments", "_kind", "_legal", "_over", "_size_max_bytes", "_source",
+    )  # fmt: skip
 
     def __init__(self, *, size_max_bytes: int = 16 * 1024 * 1024) -> None:
         self._buffer = bytearray()  # a frame that is not complete
-        self._begin = 0  # in the buffer: what is judged now, a frame or its payload
+        self._source: bytes | bytearray = b""  # what is split now: the buffer, or what was fed
+        self._begin = 0  # in it: what is judged now, a frame or its payload
         self._legal = _BEGINNING
         self._kind = Opcode.TEXT  # of the message in fragments, while there is one
         self._fragments = bytearray()  # joined as they come: a list would grow with every empty fragment
@@ -105,7 +140,11 @@ class FrameReader:
         received: list[Received] = []
         if self._over:
             return received
-        self._buffer += data
+        if self._buffer:
+            self._buffer += data
+            self._source = self._buffer
+        else:  # nothing is left of what was fed before, as is usual: no copy is made
+            self._source = data
         try:
             used = self._split(received)
         except _Breach as breach:
@@ -113,25 +152,28 @@ class FrameReader:
             self._over = True
         if self._over:
             self._buffer, self._fragments = bytearray(), bytearray()
-        else:
+        elif self._buffer:
             del self._buffer[:used]
+        elif used < len(data):
+            self._buffer += data[used:]
+        self._source = b""
         return received
 
     def unfinished(self) -> bytes:
         """What has come of a message or a frame that is not complete, up to 64 KiB of it."""
         return bytes((self._fragments[:BROKEN_BYTES_MAX] + self._buffer[:BROKEN_BYTES_MAX])[:BROKEN_BYTES_MAX])
 
-    def _split(self, received: list[Received]) -> int:
-        """Append what is complete; returns how many bytes of the buffer that was.
+    def _split(self, received: list[Received]) -> int:  # noqa: C901, PLR0912  a call for each frame would cost a tenth of it
+        """Append what is complete; returns how many bytes of the source that was.
 
         :raises _Breach:
         """
-        buffer = self._buffer
-        position, end = 0, len(buffer)
+        source, legal, most = self._source, self._legal, self._size_max_bytes - len(self._fragments)
+        position, end = 0, len(source)
         while end - position >= 2:
             self._begin = position
-            first, length = buffer[position], buffer[position + 1]
-            opcode = self._legal.get(first)
+            first, length = source[position], source[position + 1]
+            opcode = legal.get(first)
             if opcode is None or (length > 125 and (length > 127 or opcode > 7)):
                 raise _header_breach(first, length)
             start = position + 2
@@ -139,19 +181,31 @@ class FrameReader:
                 start += 2 if length == 126 else 8
                 if start > end:
                     break
-                length = _long_length(buffer, position + 2, start)
-            if opcode < 8 and length > self._size_max_bytes - len(self._fragments):
-                size, most = len(self._fragments) + length, self._size_max_bytes
-                raise _Breach(1009, f"message of at least {size} bytes; at most {most} allowed", "10.4")
+                if length == 126:
+                    length = source[start - 2] << 8 | source[start - 1]
+                else:
+                    length = int.from_bytes(source[start - 8 : start], "big")
+                if length < (126 if start - position == 4 else 1 << 16) or length >= 1 << 63:
+                    raise _length_breach(length)
+            if length > most and opcode < 8:
+                size = len(self._fragments) + length
+                reason = f"message of at least {size} bytes; at most {self._size_max_bytes} allowed"
+                raise _Breach(1009, reason, "10.4")
             if start + length > end:
                 break
-            self._begin, position = start, start + length
-            payload = bytes(buffer[start:position])
-            if opcode is Opcode.CLOSE:
+            position = start + length
+            piece = source[start:position]
+            payload = piece if isinstance(piece, bytes) else bytes(piece)
+            if opcode is _TEXT and first > _FINAL and payload.isascii():  # what nearly all frames are
+                received.append(Message(_TEXT, payload, position == end))
+                continue
+            self._begin = start
+            if opcode is _CLOSE:
                 received.append(self._close(payload, position))
                 break
-            if opcode is Opcode.CONTINUATION or first < _FINAL or (opcode is Opcode.TEXT and not payload.isascii()):
+            if opcode is _CONTINUATION or first < _FINAL or opcode is _TEXT:
                 whole = self._data(opcode, payload, first >= _FINAL)
+                legal, most = self._legal, self._size_max_bytes - len(self._fragments)
                 if whole is None:
                     continue
                 opcode, payload = self._kind, whole
@@ -194,14 +248,14 @@ class FrameReader:
             if code not in _CLOSE_CODES:
                 raise _Breach(1002, f"close code {code} must not be sent", "7.4")
         self._over = True
-        rest = bytes(self._buffer[position : position + BROKEN_BYTES_MAX])
+        rest = bytes(self._source[position : position + BROKEN_BYTES_MAX])
         return Close(code, reason, rest, bytes(self._fragments[:BROKEN_BYTES_MAX]))
 
     def _around(self, at: int) -> bytes:
         """What is in no message, from half of `BROKEN_BYTES_MAX` before a place of what is judged now."""
         half = BROKEN_BYTES_MAX // 2
         before = self._fragments[-half + min(at, 0) :]
-        kept = before + self._buffer[self._begin : self._begin + max(at, 0) + BROKEN_BYTES_MAX]
+        kept = before + self._source[self._begin : self._begin + max(at, 0) + BROKEN_BYTES_MAX]
         first = max(len(before) + at - half, 0)
         return bytes(kept[first : first + BROKEN_BYTES_MAX])
 
@@ -222,18 +276,15 @@ def _header_breach(first: int, second: int) -> _Breach:
     return _Breach(1002, "new message before the fragmented one ended", "5.4")
 
 
-def _long_length(buffer: bytearray, start: int, stop: int) -> int:
-    """A length of 16 or 64 bits.
+def _length_breach(length: int) -> _Breach:
+    """Which rule a length of 16 or 64 bits breaks.
 
     The minimal number of bytes MUST be used, and the most significant bit MUST be 0 (5.2). Many parsers let the first
     pass. It is an error here: two readers that differ on what is a frame differ on whose bytes those are.
     """
-    length = int.from_bytes(buffer[start:stop], "big")
-    if length < 126 or (stop - start == 8 and length < 1 << 16):
-        raise _Breach(1002, f"length {length} is not written in the fewest bytes", "5.2")
     if length >= 1 << 63:
-        raise _Breach(1002, "the most significant bit of a length is set", "5.2")
-    return length
+        return _Breach(1002, "the most significant bit of a length is set", "5.2")
+    return _Breach(1002, f"length {length} is not written in the fewest bytes", "5.2")
 
 
 def _check_text(data: bytes | bytearray, offset: int, final: bool, earlier: int = 0) -> int:

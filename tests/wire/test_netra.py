@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from crosstalk.wire.dialect import Call, Turn
 from crosstalk.wire.event import RUN_KINDS, Event, Kind
-from crosstalk.wire.netra import AUTH_CODES, KINDS, WRAPPERS, Netra
+from crosstalk.wire.netra import Netra
+from crosstalk.wire.netra_events import AUTH_CODES, KINDS, WRAPPERS
 from tests.helpers import event_of, frame
 
 NETRA = Netra()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crosstalk.wire.redact import redact
+from crosstalk.wire.redact import _BEARER, _JWT, _NAMED, redact
 
 TOKEN = jwt.encode({"sub": "k3f00017", "exp": 1_900_000_000}, "a secret of at least thirty-two bytes", "HS256")
 OPAQUE = "s3cr3t-Value_0123456789"
@@ -106,6 +106,18 @@ def test_any_token_between_any_texts_is_taken_out(before, after, claims):
 def test_any_opaque_bearer_is_taken_out(secret):
     token = base64.urlsafe_b64encode(secret).decode()
     assert token not in redact(f"Authorization: Bearer {token}")
+
+
+NAMES = ["token", "id_Token", "passWord", "secret", "ſecret", "api_key", "apıkey", "APIKEY", "authorization", "bearer"]
+around = st.sampled_from(["", " ", "İ", "tok", "eyJhbGci", "eyJhbGci.ab.cd", '{"a": 1, "'])
+
+
+@given(around, st.sampled_from([*NAMES, "a", ""]), st.sampled_from([" ", "=", '": "', ".", ": '"]), around)
+def test_it_is_no_other_for_not_looking_where_nothing_can_be(before, name, between, after):
+    text = f"{before}{name}{between}abcdefghi{after}"
+    said = _BEARER.sub(r"\1[token]", _JWT.sub("[token]", text))
+    said = _NAMED.sub(r"\1\2\g<quote>\g<quote1>\g<quote2>[redacted]\g<end>\g<end1>\g<end2>", said)
+    assert redact(text) == said
 
 
 @given(st.text(max_size=200))

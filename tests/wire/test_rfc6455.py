@@ -5,8 +5,9 @@ import tracemalloc
 from collections.abc import Callable, Iterable
 
 import pytest
+import websocket
 
-from crosstalk.wire.rfc6455 import BROKEN_BYTES_MAX, Close, FrameReader, Message, Opcode, Received
+from crosstalk.wire.rfc6455 import BROKEN_BYTES_MAX, Close, FrameReader, Message, Opcode, Received, framed
 
 TEXT, BINARY, CLOSE, PING, PONG = Opcode.TEXT, Opcode.BINARY, Opcode.CLOSE, Opcode.PING, Opcode.PONG
 HALF = BROKEN_BYTES_MAX // 2
@@ -307,3 +308,15 @@ def test_a_reader_that_is_over_holds_nothing(begun, end, behind):
         assert tracemalloc.get_traced_memory()[0] < 20_000
     finally:
         tracemalloc.stop()
+
+
+# --- what is sent ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 125, 126, 127, 65_535, 65_536, 200_001])
+@pytest.mark.parametrize("opcode", [TEXT, BINARY, CLOSE, PING, PONG])
+def test_a_frame_is_what_another_library_makes_of_it(opcode, size):
+    payload, key = bytes(n * 7 & 255 for n in range(size)), b"\x01\x00\xfe\x80"
+    other = websocket.ABNF.create_frame(payload, opcode)
+    other.get_mask_key = lambda _: key
+    assert framed(opcode, payload, key) == other.format()
