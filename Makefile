@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 SMOKE := $(BIN)/locust --config scenarios/smoke.conf
 ARGS ?=
 
-.PHONY: help smoke leak isolation ui preflight incidents detection-matrix test test-long lint format clean
+.PHONY: help smoke leak isolation ui preflight calibrate compiled incidents detection-matrix bench accuracy scale coverage
+.PHONY: test test-long lint format clean
 
 help:
 	@echo "make smoke   20 users for 40 s on the reference backend: verdict and report"
@@ -13,6 +14,12 @@ help:
 	@echo "make isolation   50 people press on every place where one's data could reach another"
 	@echo "make ui      explore in the Locust web UI on http://127.0.0.1:8089"
 	@echo "make preflight   is the target ready? what is wrong, where, and what to do"
+	@echo "make calibrate   up to how many events a second does this machine know when each one came?"
+	@echo "make compiled    the receive path as C, where there is a compiler: load tests cost less"
+	@echo "make bench       beside k6, plain Locust and a bare reader: CPU per event, error against the sender's clock"
+	@echo "make accuracy    stamps against the sender's clock at half and nearly all of a processor"
+	@echo "make scale       100 to 10,000 users on this machine: memory, CPU, lag, loss"
+	@echo "make coverage    do the statistics hold what they say? On simulated load tests"
 	@echo "make detection-matrix   every fault of the reference backend: what it is caught as, and how soon"
 	@echo "make incidents   real leaks of real libraries: found on the release that has them, not on the fixed one"
 	@echo "make test    all tests          make lint    style and types          make test-long   those that take minutes"
@@ -34,6 +41,29 @@ ui: $(VENV)/ready
 
 preflight: $(VENV)/ready
 	@$(BIN)/python -m crosstalk.tools.preflight --config scenarios/smoke.conf $(ARGS)
+
+# The result stays with this machine; load tests warn above half of it.
+calibrate: $(VENV)/ready
+	@$(BIN)/python -m crosstalk.tools.calibrate $(ARGS)
+
+# The same sources through mypyc; one that is edited afterwards runs as it is.
+compiled: $(VENV)/ready
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-compile.txt
+	@$(BIN)/python -m crosstalk.tools.compile
+
+# Compiled where there is a compiler; both are measured. About 25 minutes.
+bench: $(VENV)/ready-bench
+	@$(BIN)/python -m crosstalk.tools.compile || true
+	@PYTHONPATH=. $(BIN)/python -m bench.side_by_side $(ARGS)
+
+accuracy: $(VENV)/ready
+	@PYTHONPATH=. $(BIN)/python -m bench.accuracy $(ARGS)
+
+scale: $(VENV)/ready
+	@PYTHONPATH=. $(BIN)/python -m bench.scale $(ARGS)
+
+coverage: $(VENV)/ready
+	@PYTHONPATH=. $(BIN)/python -m bench.coverage $(ARGS)
 
 # Installs the releases into environments of their own; ARGS='--times 10' repeats each load test.
 incidents: $(VENV)/ready
@@ -64,6 +94,10 @@ $(VENV)/ready: requirements.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing what requirements.txt names …"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/ready-bench: $(VENV)/ready bench/requirements.txt requirements-compile.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r bench/requirements.txt -r requirements-compile.txt
 	@touch $@
 
 $(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt

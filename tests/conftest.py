@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# how long an example takes is a matter of what else the machine does
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
+# the sources are what is tested, in every process that a test starts; test_compiled.py runs tests on what is compiled
+os.environ.setdefault("CROSSTALK_PURE", "1")
 
 ROOT = Path(__file__).resolve().parents[1]
 #: of a fixture that the tests of a module share: a load test, a backend

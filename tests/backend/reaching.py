@@ -333,13 +333,16 @@ def http_error_shows_another(process: Backend, stranger: str, victim: Victim) ->
     return victim.seen_in(process.http("GET", "/api/threads/never", user=stranger)[1])
 
 
-NOW_S = int(time.time())
+def now_s() -> int:
+    return int(time.time())
+
+
 NETRA: dict[str, list[Try]] = {
     "accept_any_token": [opens_with(lambda _, user: jwt.encode(claims_of(user), SECRET[::-1], "HS256"))],
-    "accepts_expired": [opens_with(lambda _, user: mint(user, exp=NOW_S - 5))],
+    "accepts_expired": [opens_with(lambda _, user: mint(user, exp=now_s() - 5))],
     "accepts_not_yet_valid": [
-        opens_with(lambda _, user: mint(user, nbf=NOW_S + 3600)),
-        opens_with(lambda _, user: mint(user, iat=NOW_S + 3600)),
+        opens_with(lambda _, user: mint(user, nbf=now_s() + 3600)),
+        opens_with(lambda _, user: mint(user, iat=now_s() + 3600)),
     ],
     "accepts_alg_none": [opens_with(lambda _, user: jwt.encode(claims_of(user), None, "none"))],
     "accepts_hs_rs_confusion": [opens_with(by_public_key)],

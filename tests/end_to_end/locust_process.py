@@ -16,7 +16,6 @@ import psutil
 
 from crosstalk.record.columns import rows_of
 from crosstalk.record.parts import Record
-from tests.end_to_end.web import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 110
@@ -58,9 +57,6 @@ def environment(**extra: str) -> dict[str, str]:
 def start(results: Path, *options: str, scenario: str | None = "smoke", **extra: str) -> subprocess.Popen[str]:
     """Start Locust in a process group of its own."""
     config = ["--config", f"scenarios/{scenario}.conf"] if scenario else []
-    if "--processes" in options:  # tests run side by side: each master needs a port of its own
-        port = str(free_port())
-        config += ["--master-bind-port", port, "--master-port", port]
     return subprocess.Popen(
         [sys.executable, "-m", "locust", *config, "--results", str(results), *options],
         cwd=ROOT,

@@ -157,7 +157,8 @@ def test_insecure_works_with_any_certificate_and_is_said_loudly(tmp_path: Path) 
     with backend("--tls", "--ca-out", ca, "--tls-name", "elsewhere.test") as process:
         flown = preflight("--host", process.url, "--insecure", JWT_SECRET_KEY=SECRET)
         ended = run(
-            tmp_path / "results", "--users", "2", "--run-time", "3s", "--host", process.url, "--insecure",
+            tmp_path / "results", "--users", "2", "--run-time", "60s", "--max-runs", "6", "--host", process.url,
+            "--insecure",
             JWT_SECRET_KEY=SECRET,
         )  # fmt: skip
     assert flown.exit_code == 0, flown.output
@@ -207,7 +208,8 @@ def test_a_token_function_makes_the_tokens(target: Backend, tmp_path: Path) -> N
     accounts = tmp_path / "accounts.csv"
     accounts.write_text("user_id\nann\nben\n")
     ended = run(
-        tmp_path / "results", *options, "--headless", "--users", "2", "--run-time", "3s", "--host", target.url,
+        tmp_path / "results", *options, "--headless", "--users", "2", "--run-time", "60s", "--max-runs", "6",
+        "--host", target.url,
         "--accounts", str(accounts), scenario=None,
     )  # fmt: skip
     assert {row["account"] for row in ended.rows("runs")} == {"ann", "ben"}
