@@ -74,7 +74,7 @@ detection-matrix: $(VENV)/ready
 	@PYTHONPATH=. $(BIN)/python -m bench.detection_matrix $(ARGS)
 
 test: $(VENV)/ready-dev
-	@$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist loadgroup $(ARGS)
 
 # A load test of minutes each: not part of `make test`.
 test-long: $(VENV)/ready-dev

@@ -25,13 +25,18 @@ def stamps() -> None:
 
 
 def gaps() -> None:
-    right = RunCheck.advance
+    right, right_streams = RunCheck.advance, RunCheck.streams
 
     def wrong(self: RunCheck, event: Any, arrived_ns: int) -> Any:
         step = right(self, event, arrived_ns)
         return step if step.chunk_gap_ns is None else replace(step, chunk_gap_ns=step.chunk_gap_ns + SHIFT_NS)
 
-    RunCheck.advance = wrong  # type: ignore[method-assign]
+    def wrong_streams(self: RunCheck, event: Any, arrived_ns: int) -> bool:
+        taken = right_streams(self, event, arrived_ns)
+        self.chunk_gap_ns += SHIFT_NS if taken else 0
+        return taken
+
+    RunCheck.advance, RunCheck.streams = wrong, wrong_streams  # type: ignore[method-assign]
 
 
 def slow() -> None:

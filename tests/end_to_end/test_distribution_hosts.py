@@ -195,6 +195,7 @@ def test_a_far_worker_that_is_killed_is_named_with_what_is_missing_of_it(tmp_pat
         assert of_lost > 0 and "has said nothing for" in ended.output
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scenario", [SMOKE, ("-f", "tests/end_to_end/late_to_listen.py")], ids=["at once", "late"])
 def test_a_worker_that_joins_in_mid_run_takes_part_and_is_named(
     tmp_path: Path, hosts: Hosts, scenario: tuple[str, ...]
@@ -214,6 +215,7 @@ def test_a_worker_that_joins_in_mid_run_takes_part_and_is_named(
         assert sum(row["worker"] == "w1" and row["outcome"] == "ok" for row in ended.rows("runs")) > 0
 
 
+@pytest.mark.long
 def test_a_worker_that_leaves_hands_everything_over_and_is_missed(tmp_path: Path, hosts: Hosts) -> None:
     with stand_on(hosts, tmp_path) as stand:
         stand.start_master("--run-time", "16s")
@@ -245,6 +247,7 @@ def test_workers_of_one_host_leave_together_and_hand_everything_over(tmp_path: P
             assert worker["batches_received"] == worker["last_batch"]
 
 
+@pytest.mark.long
 def test_a_worker_of_another_version_is_refused_in_one_line(tmp_path: Path, hosts: Hosts) -> None:
     old = ("-f", "tests/end_to_end/old_worker.py")
     with stand_on(hosts, tmp_path) as stand:
@@ -263,6 +266,7 @@ def test_a_worker_of_another_version_is_refused_in_one_line(tmp_path: Path, host
         assert "Traceback" not in ended.output + stand.said("far")
 
 
+@pytest.mark.long
 def test_a_target_on_the_masters_loopback_is_no_target_for_other_hosts(tmp_path: Path, hosts: Hosts) -> None:
     with stand_on(hosts, tmp_path) as stand:
         stand.start_master("--run-time", "8s", "--host", "")
@@ -275,6 +279,7 @@ def test_a_target_on_the_masters_loopback_is_no_target_for_other_hosts(tmp_path:
         assert {row["worker"] for row in ended.rows("runs")} in ({"w0"}, {"w1"})
 
 
+@pytest.mark.long
 def test_clocks_that_are_apart_spoil_no_time(tmp_path: Path, hosts: Hosts) -> None:
     with stand_on(hosts, tmp_path) as stand:
         stand.start_master("--run-time", "10s")
@@ -296,6 +301,7 @@ def test_clocks_that_are_apart_spoil_no_time(tmp_path: Path, hosts: Hosts) -> No
         assert all(row["end_ns"] > row["first_event_ns"] > row["sent_ns"] for row in ended.rows("runs"))
 
 
+@pytest.mark.long
 def test_what_a_worker_could_not_hand_over_is_taken_in_afterwards(tmp_path: Path, hosts: Hosts) -> None:
     with stand_on(hosts, tmp_path) as stand:
         stand.start_master("--run-time", "60s")

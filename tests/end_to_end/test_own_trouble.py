@@ -71,12 +71,14 @@ def the_late_loop(verdict: dict[str, Any], said: str) -> None:
     assert verdict["judgements"]["delivery"] == "pass"
 
 
+@pytest.mark.long
 def test_a_loop_that_is_at_work_without_a_pause_is_named(tmp_path: Path) -> None:
     ended = in_trouble(tmp_path, "burn")
     the_late_loop(nobody_is_blamed(ended), "its loop was at work for ")
     assert max(row["hub_lag_loop_ns"] for row in ended.rows("health")) > 250 * MS
 
 
+@pytest.mark.long
 def test_garbage_collections_are_named(tmp_path: Path) -> None:
     ended = in_trouble(tmp_path, "garbage")
     verdict = nobody_is_blamed(ended)
@@ -86,6 +88,7 @@ def test_garbage_collections_are_named(tmp_path: Path) -> None:
     assert verdict["measurement"]["gc_pause_ms_max"]["local"] * MS >= 0.5 * longest["hub_lag_gc_ns"]
 
 
+@pytest.mark.long
 def test_a_processor_that_others_have_is_named(tmp_path: Path) -> None:
     verdict = nobody_is_blamed(in_trouble(tmp_path, "hog"))
     [cause] = verdict["measurement"]["causes"]
