@@ -20,6 +20,7 @@ import orjson
 
 from crosstalk.checks.columns import Columns, present
 from crosstalk.checks.words import number, percent
+from crosstalk.compiled import PURE
 from crosstalk.record.parts import Record
 from crosstalk.tools.calibrate_errors import Comparison, compare
 
@@ -202,7 +203,8 @@ def drive(target: Target, folder: Path, *options: str, locustfile: Path | None =
 
 def _environ(secret: str) -> dict[str, str]:
     """Nothing that was said for other load tests: only these options count."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LOCUST_", "JWT_", "CROSSTALK_"))}
+    ours = ("LOCUST_", "JWT_", "CROSSTALK_")
+    kept = {name: value for name, value in os.environ.items() if name == PURE or not name.startswith(ours)}
     return {**kept, "JWT_SECRET_KEY": secret, "PYTHONPATH": os.pathsep.join(_absolute(sys.path))}
 
 
