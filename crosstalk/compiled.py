@@ -1,9 +1,9 @@
 """The modules that every frame goes through may run compiled: the same sources, as a C compiler has them.
 
-`python -m crosstalk.tools.compile` makes the compiled modules (with mypyc) and a manifest with the hashes of the
-sources that they were made of. This module is imported before all others of the package, and lets Python find the
-compiled ones in place of their sources, if, and only if, all hashes are still right: a source that was edited runs as
-it is. Without them everything runs as pure Python, at about half the speed. `CROSSTALK_PURE=1` asks for that.
+`python -m crosstalk.tools.compile` makes the compiled modules (with mypyc; one is written in C) and a manifest with the
+hashes of the sources that they were made of. This module is imported before all others of the package, and lets Python
+find the compiled ones in place of their sources, if, and only if, all hashes are still right: a source that was edited
+runs as it is. Without them everything runs as pure Python, at about half the speed. `CROSSTALK_PURE=1` asks for that.
 """
 
 from __future__ import annotations
@@ -22,16 +22,23 @@ from types import ModuleType
 #: what is compiled, together: calls between these modules cost no more than calls in C
 MODULES = (
     "crosstalk.checks.canary",
+    "crosstalk.checks.deep",
+    "crosstalk.checks.distil",
     "crosstalk.checks.exposure",
+    "crosstalk.checks.findings",
     "crosstalk.checks.isolation",
     "crosstalk.checks.pieces",
+    "crosstalk.checks.quick",
     "crosstalk.checks.run",
+    "crosstalk.checks.strings",
+    "crosstalk.checks.transforms",
     "crosstalk.clock",
     "crosstalk.connection",
     "crosstalk.incoming",
     "crosstalk.live_run",
     "crosstalk.notes",
     "crosstalk.person",
+    "crosstalk.record.batch",
     "crosstalk.record.event_log",
     "crosstalk.session",
     "crosstalk.shelf",
@@ -42,6 +49,8 @@ MODULES = (
     "crosstalk.wire.netra_events",
     "crosstalk.wire.rfc6455",
 )
+#: what is written in C: each has its equal in Python beside it
+IN_C = ("crosstalk.checks.fast",)
 ROOT = Path(__file__).resolve().parents[1]
 #: where the compiled modules of this Python lie
 FOLDER = ROOT / "build" / "compiled" / str(sys.implementation.cache_tag)
@@ -49,12 +58,17 @@ MANIFEST = "manifest.json"
 PURE = "CROSSTALK_PURE"
 
 
-def hashes(modules: Sequence[str] = MODULES, *, root: Path = ROOT) -> dict[str, str]:
+def source_of(module: str) -> str:
+    """The path of its source, from the root."""
+    return module.replace(".", "/") + (".c" if module in IN_C else ".py")
+
+
+def hashes(modules: Sequence[str] = (*MODULES, *IN_C), *, root: Path = ROOT) -> dict[str, str]:
     """Module → hash of its source.
 
     :raises OSError: there is no source.
     """
-    return {name: sha256((root / (name.replace(".", "/") + ".py")).read_bytes()).hexdigest() for name in modules}
+    return {name: sha256((root / source_of(name)).read_bytes()).hexdigest() for name in modules}
 
 
 class Finder(importlib.abc.MetaPathFinder):

@@ -17,7 +17,7 @@ from crosstalk.checks.violation import Violation
 from crosstalk.connection import Arrival
 from crosstalk.record.batch import row
 from crosstalk.record.rows import Row
-from crosstalk.wire.event import Kind
+from crosstalk.wire.event import Event, Kind
 from crosstalk.wire.redact import redact
 
 #: frames of a run that are kept as evidence, should it be needed
@@ -92,8 +92,11 @@ class Withheld:
     chunk: str
 
 
-@dataclass(slots=True)
+# as `Frame`, one is made for every run
+@dataclass(slots=True, init=False)
 class LiveRun:
+    """A run from its prompt until nobody watches it any more."""
+
     run_id: str
     ordinal: int
     thread: Thread
@@ -105,32 +108,66 @@ class LiveRun:
     warm_up: bool
     planted: frozenset[bytes]
     nonce: bytes  # the canary whose return proves that this very run was run
-    waited: bool = False  # its time had passed before its user was free and connected
-    known: frozenset[bytes] = frozenset()  # own canaries that may be in its frames
-    sent_ns: int = 0
-    accepted_ns: int | None = None
-    bytes_in: int = 0
-    events: int = 0
-    seen: set[bytes] = field(default_factory=set)
-    violated: dict[str, int] = field(default_factory=dict)  # name → how often
-    frames: list[Frame] = field(default_factory=list)
-    said: set[tuple[str, bool]] = field(default_factory=set)  # what violations of it were about (`gist`)
-    cancelled_ns: int | None = None  # its user asked for its end then
-    transcript: list[bytes] = field(default_factory=list)  # what was received, until it is searched
-    transcript_bytes: int = 0
-    not_searched_bytes: int = 0  # of its transcript, because there was too much
-    texts: list[str] = field(default_factory=list)  # what its frames said, where they say it encoded
-    unwatched_ns: int | None = None  # its connection had ended by then: nothing late could be seen any more
-    tools_repeat_it: bool = False  # its nonce came back in a tool's result
-    withheld: list[Withheld] = field(default_factory=list)
-    dropped: bool = False  # its user cut the connection, or asked for what was missed: what comes later is not judged
-    refusal: str = ""
-    kept: bool = False  # its frames are in the record
-    outcome: str = ""
-    signature: str = ""
-    _place: RunPlace | None = None
-    done: Flag = field(default_factory=Flag)  # ended, refused, or its connection lost
-    moved: Flag = field(default_factory=Flag)  # set by each event
+    waited: bool  # its time had passed before its user was free and connected
+    known: frozenset[bytes]  # own canaries that may be in its frames
+    sent_ns: int
+    accepted_ns: int | None
+    bytes_in: int
+    events: int
+    seen: set[bytes]
+    violated: dict[str, int]  # name → how often
+    frames: list[Frame]
+    said: set[tuple[str, bool]]  # what violations of it were about (`gist`)
+    cancelled_ns: int | None  # its user asked for its end then
+    transcript: list[bytes]  # what was received, until it is searched
+    transcript_bytes: int
+    not_searched_bytes: int  # of its transcript, because there was too much
+    texts: list[str]  # what its frames said, where they say it encoded
+    unwatched_ns: int | None  # its connection had ended by then: nothing late could be seen any more
+    tools_repeat_it: bool  # its nonce came back in a tool's result
+    withheld: list[Withheld]
+    dropped: bool  # its user cut the connection, or asked for what was missed: what comes later is not judged
+    story: list[tuple[Event, int]] | None  # its events but for most chunks, each with its arrival; None: not kept
+    refusal: str
+    kept: bool  # its frames are in the record
+    outcome: str
+    signature: str
+    _place: RunPlace | None
+    done: Flag  # ended, refused, or its connection lost
+    moved: Flag  # set by each event
+
+    def __init__(
+        self, *, run_id: str, ordinal: int, thread: Thread, turn: int, prompt: Prompt, check: RunCheck, trace_id: str,
+        intended_ns: int, warm_up: bool, planted: frozenset[bytes], nonce: bytes, waited: bool = False,
+        known: frozenset[bytes] = frozenset(), story: list[tuple[Event, int]] | None = None,
+    ) -> None:  # fmt: skip
+        self.run_id = run_id
+        self.ordinal = ordinal
+        self.thread = thread
+        self.turn = turn
+        self.prompt = prompt
+        self.check = check
+        self.trace_id = trace_id
+        self.intended_ns = intended_ns
+        self.warm_up = warm_up
+        self.planted = planted
+        self.nonce = nonce
+        self.waited = waited
+        self.known = known
+        self.story = story
+        self.sent_ns = self.bytes_in = self.events = self.transcript_bytes = self.not_searched_bytes = 0
+        self.accepted_ns = self.cancelled_ns = self.unwatched_ns = self._place = None
+        self.seen = set()
+        self.violated = {}
+        self.frames = []
+        self.said = set()
+        self.transcript = []
+        self.texts = []
+        self.withheld = []
+        self.tools_repeat_it = self.dropped = self.kept = False
+        self.refusal = self.outcome = self.signature = ""
+        self.done = Flag()
+        self.moved = Flag()
 
     @property
     def place(self) -> RunPlace:
@@ -244,6 +281,7 @@ class LiveRun:
             tools_ok=counts.tools_ok,
             tools_failed=counts.tools_failed,
             handoffs=counts.handoffs,
+            retries=counts.retries,
             handoff_time_max_ns=times.handoff_time_max_ns,
             stall_max_ns=times.stall_max_ns,
             text_bytes=counts.text_bytes,

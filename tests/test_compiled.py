@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from crosstalk import compiled
-from crosstalk.compiled import MANIFEST, MODULES, ROOT, Finder, finder, hashes
+from crosstalk.compiled import IN_C, MANIFEST, MODULES, ROOT, Finder, finder, hashes
 from crosstalk.tools.compile import CannotCompile, build
 
 SOURCE = "crosstalk/one.py"
@@ -23,6 +23,10 @@ ON_COMPILED = (
     "tests/checks/test_run.py",
     "tests/checks/test_canary.py",
     "tests/checks/test_isolation.py",
+    "tests/checks/test_deep.py",
+    "tests/checks/test_quick.py",
+    "tests/checks/test_pieces.py",
+    "tests/record/test_batch.py",
     "tests/record/test_event_log.py",
     "tests/test_connection.py",
     "tests/test_stamps.py",
@@ -81,7 +85,7 @@ def test_whoever_asks_for_the_sources_gets_them(monkeypatch):
 
 
 def test_what_is_to_be_compiled_is_there():
-    assert hashes().keys() == set(MODULES)
+    assert hashes().keys() == {*MODULES, *IN_C}
 
 
 def test_without_a_compiler_it_is_said_that_there_is_none(monkeypatch, tmp_path):

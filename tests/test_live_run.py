@@ -30,9 +30,12 @@ def run_of(*kinds: Kind, expects=(), seen=(NONCE,), every_ms=10, **fields) -> Li
     values = {
         "run_id": "run-1", "ordinal": 3, "thread": Thread("thread-1", 2), "turn": 2, "prompt": Prompt("greeting", ""),
         "check": check, "trace_id": "t1", "intended_ns": SENT_NS, "warm_up": False, "planted": frozenset({NONCE}),
-        "nonce": NONCE, "sent_ns": SENT_NS, "bytes_in": 100, "events": len(kinds), "seen": set(seen),
+        "nonce": NONCE,
     }  # fmt: skip
-    return LiveRun(**{**values, **fields})
+    run = LiveRun(**{name: fields.pop(name, value) for name, value in values.items()})
+    for name, value in {"sent_ns": SENT_NS, "bytes_in": 100, "events": len(kinds), "seen": set(seen), **fields}.items():
+        setattr(run, name, value)
+    return run
 
 
 def decided(run: LiveRun, ended_by="end", *, peer="127.0.0.1:1", probe_ms=1.0, nonce_required=True) -> tuple[str, str]:

@@ -72,10 +72,15 @@ class Deep:
         """Strangers in one text. :param known: whole own canaries, lower case, that may be in it. Never raises."""
         return self.search_parts([data], known)
 
-    def search_parts(self, parts: Sequence[bytes], known: Set[bytes] = frozenset()) -> Found:
-        """Strangers in texts that belong together, in their order: each by itself, all joined, and field by field."""
+    def search_parts(
+        self, parts: Sequence[bytes], known: Set[bytes] = frozenset(), *, with_texts: bool = True
+    ) -> Found:
+        """Strangers in texts that belong together, in their order: each by itself, all joined, and field by field.
+
+        :param with_texts: `Found.texts` is wanted.
+        """
         if sum(map(len, parts)) <= QUICK_BYTES_MAX and (said := strings.read(parts)) is not None:
-            found = self._new(known).run_quickly(said, parts, self.memory)
+            found = self._new(known).run_quickly(said, parts, self.memory, with_texts)
             if found is not None:
                 return found
         return self.search_fully(parts, known)
@@ -108,7 +113,9 @@ class _Search:
     bytes_looked_at: int = 0
     bytes_skipped: int = 0
 
-    def run_quickly(self, said: strings.Strings, parts: Sequence[bytes], memory: quick.Memory) -> Found | None:
+    def run_quickly(
+        self, said: strings.Strings, parts: Sequence[bytes], memory: quick.Memory, with_texts: bool
+    ) -> Found | None:
         """What `run` finds, where it finds no stranger; None where it may find one."""
         self.own_pieces = self.known
         names, texts, fields, known = memory.new_in(said)
@@ -142,7 +149,7 @@ class _Search:
             memory.remember(every, names, self._holds_nothing)
         self.bytes_looked_at += sum(map(len, parts)) + len(text)
         self.hits = {}
-        return self._found(texts=(lines, " ".join(map(str, said.numbers)).encode()))
+        return self._found(texts=(lines, said.ids()) if with_texts else ())
 
     def _look_at_new_words(self, lines: bytes, memory: quick.Memory) -> None:
         """Names in texts, and pieces of canaries in words of them that were not looked at before.
@@ -151,7 +158,7 @@ class _Search:
         """
         for name in self.names_in(lines):
             self.names.setdefault(name, ())
-        words = [word for word in memory.words.unknown(quick.words_in(lines)) if len(word) >= SHORTEST_VIEW]
+        words = list(memory.words.unknown_words(lines, SHORTEST_VIEW))
         if not words:
             return
         joined = b" ".join(words)

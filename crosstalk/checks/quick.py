@@ -14,18 +14,17 @@ from typing import Generic, TypeVar
 from crosstalk.checks import transforms
 from crosstalk.checks.canary import HEAD_LENGTH, LENGTH, PREFIX
 from crosstalk.checks.distil import LONG
+from crosstalk.checks.native import fast
 from crosstalk.checks.strings import Joined, Strings
 from crosstalk.checks.transforms import NOT_LETTERS, SHORTEST, marks_of
 
-#: letters of a word that may hold a piece of a canary; shorter ones are nobody's
-SHORTEST_WORD = 7
 #: letters of a text that is hardly a chunk of something hidden by chance: 20 bits, and it was seen twice before
 TEXT_LENGTH = 4
 #: letters in a row that a text may not share with the head of all canaries
 SHARED = 4
 #: texts, words and long words that are remembered: so many, and the same again
-TEXTS_MAX = 1 << 13
-WORDS_MAX = 1 << 15
+TEXTS_MAX = 1 << 11
+WORDS_MAX = 1 << 12
 LONG_WORDS_MAX = 1 << 12
 
 T = TypeVar("T")
@@ -73,6 +72,8 @@ _NEEDLES = (_PREFIX, _REVERSED, _IN_ROT13, _IN_ROT13_REVERSED)
 #: of each: what a string that goes on with it may begin with, and what it may consist of
 _GO_ON = {one: (one[1:], one[2:]) for one in _NEEDLES}
 _MIDDLES = {one: (one[1:2], one[2:3], one[1:3]) for one in _NEEDLES}
+#: of each: where it is cut before its last letter, which much else begins with
+_CUT_LAST = tuple(one[:3] + b"\n" for one in _NEEDLES)
 _STRINGS = re.compile(
     b"\n("
     + b"|".join([*(part for parts in _GO_ON.values() for part in parts),
@@ -88,6 +89,8 @@ def is_closed(view: bytes, long_words: Known[bytes]) -> bool:
 
     :param long_words: those in which decoders found nothing.
     """
+    if fast is not None and fast.is_surely_closed(view):
+        return True
     if not view.isascii():
         return False
     for sign in _SIGNS:
@@ -201,9 +204,12 @@ def is_straddled(
     :param beside: first and last letters of other strings that may be there, with a line end before or behind.
     :param known: canaries whose head may lie there.
     """
-    sources = [_ends(texts) + b"".join(beside), *map(_ends, fields)]
-    low = b"\n".join(sources)
+    texts = list(texts)
+    low = _ends([*texts, *[text for field in fields for text in field]]) + b"".join(beside)
     strings = set(_STRINGS.findall(low))
+    if not strings and not any([one in low for one in _CUT_LAST]):
+        return False
+    sources = [_ends(texts) + b"".join(beside), *map(_ends, fields)]
     if not any([_lies_over_ends(one, sources, low, strings) for one in _NEEDLES]):
         return False
     heads = {canary[:HEAD_LENGTH] for canary in known}
@@ -270,9 +276,28 @@ class Known(Generic[T]):
     def __contains__(self, word: T) -> bool:
         return word in self._new or word in self._old
 
+    def knows_all(self, words: Iterable[T]) -> bool:
+        """Were all of the words looked at?"""
+        new, old = self._new, self._old
+        for word in words:  # noqa: SIM110  a generator would cost more than all of it
+            if word not in new and word not in old:
+                return False
+        return True
+
+    def known(self, words: set[T]) -> set[T]:
+        """Those of the words that were looked at."""
+        return words & self._new | words & self._old
+
     def unknown(self, words: set[T]) -> set[T]:
         """Those of the words that were not looked at yet."""
         return words - self._new - self._old  # in place, Python would go through all of the larger set
+
+    def unknown_words(self: Known[bytes], text: bytes, shortest: int) -> set[bytes]:
+        """Those of a text's words that are as long at least, and were not looked at yet."""
+        if fast is None:
+            return self.unknown({word for word in words_in(text) if len(word) >= shortest})
+        found: set[bytes] = fast.unknown_words(text, shortest, self._new, self._old)
+        return found
 
     def remember(self, words: Iterable[T]) -> None:
         if len(self._new) >= self._limit:
@@ -296,6 +321,7 @@ class Memory:
         self.names: Known[str] = Known(TEXTS_MAX)
         self.ends: set[bytes] = set()  # first letters of those, a line end before each, and last ones, one behind
         self._seen: Known[str] = Known(TEXTS_MAX)
+        self._lively: Known[str] = Known(TEXTS_MAX)  # that may not be left out, whatever is in them
         heads = [turned for one in (head, transforms.rot13(head)) for turned in (one, one[::-1])]
         self._shared = {one[at : at + SHARED] for one in heads for at in range(len(one) - SHARED + 1)}
 
@@ -307,15 +333,16 @@ class Memory:
         fields: list[Joined] = []
         known: list[str] = []
         for field in said.fields:
-            if self.texts.unknown(field.different):
-                fields.append(field)
-            else:
+            if self.texts.knows_all(field.different):
                 known.append(field.text)
+            else:
+                fields.append(field)
+        unknown = self.texts.unknown({one for one in said.texts if type(one) is str})
         texts: list[str] = []
         for one in said.texts:
             if type(one) is str:
                 text = one
-                if text in self.texts:
+                if text not in unknown:
                     continue
             elif one in fields:
                 text = one.text
@@ -323,21 +350,30 @@ class Memory:
                 continue
             if len(text) < LONG or text not in texts:  # an answer comes in chunks, and as a whole
                 texts.append(text)
-        return [name for name in said.names if name not in self.names], texts, fields, known
+        names = self.names.unknown(set(said.names))
+        return [name for name in said.names if name in names] if names else [], texts, fields, known
 
     def remember(self, texts: set[str], names: Iterable[str], holds_nothing: Callable[[bytes], bool]) -> None:
         """Texts of a transcript in which nothing was found, plain or hidden.
 
         Those that come back are looked at each by itself, once.
         """
-        texts = self.texts.unknown(texts)
-        for text in texts - self._seen.unknown(texts):
-            if self._is_inert(text) and holds_nothing(text.encode(errors="replace")):
+        for text in self.texts.unknown(self._seen.known(texts)):
+            if self._may_be_left_out(text) and holds_nothing(text.encode(errors="replace")):
                 self.texts.remember((text,))
         self._seen.remember(texts)
         for name in names:
-            if self._is_inert(name) and holds_nothing(name.encode(errors="replace")):
+            if self._may_be_left_out(name) and holds_nothing(name.encode(errors="replace")):
                 self.names.remember((name,))
+
+    def _may_be_left_out(self, text: str) -> bool:
+        """As `_is_inert`, which of one text is always the same."""
+        if text in self._lively:
+            return False
+        if self._is_inert(text):
+            return True
+        self._lively.remember((text,))
+        return False
 
     def _is_inert(self, text: str) -> bool:
         """May a text be left out wherever it stands?

@@ -12,7 +12,8 @@ from typing import Any
 
 import orjson
 
-from crosstalk.checks.distil import DEPTH, LONG, SPACED_COLON, without_repeats
+from crosstalk.checks.distil import DEPTH, LONG, without_repeats
+from crosstalk.checks.native import fast
 
 #: letters of an id, and integers that are written with as many digits
 DIGITS = 16
@@ -52,7 +53,8 @@ class Strings:
     `names`: of all fields. `texts`: what each field says, in the order of fields: once, if it always says the same,
     and as often as fields say it: they may be pieces of one text.
     `fields`: those that say more than one thing, but for those that say instants only.
-    `numbers`: those that may be ids. `names_read`: names of all documents, as often as they stand there.
+    `numbers`: those that may be ids, and floats, see `ids`. `quotes`: around all names and strings of documents, as
+    often as they stand there.
     """
 
     names: dict[str, None] = field(default_factory=dict)
@@ -60,13 +62,26 @@ class Strings:
     fields: list[Joined] = field(default_factory=list)
     byte_lists: list[bytes] = field(default_factory=list)
     numbers: list[int | float] = field(default_factory=list)
-    names_read: int = 0
+    quotes: int = 0
+
+    def read_documents(self, documents: list[Any]) -> None:
+        """:raises _Unreadable:"""
+        if fast is None:
+            self.read_column(documents, 0)
+            return
+        quotes: int = fast.read_documents(
+            documents, self.names, self.texts, self.fields, self.byte_lists, self.numbers, Joined, _are_instants
+        )
+        if quotes < 0:
+            raise _Unreadable
+        self.quotes += quotes
 
     def read_column(self, values: Sequence[Any], depth: int) -> None:
         """What stands at one path, over all frames."""
         first = values[0]
         if type(first) is str and values.count(first) == len(values):
             self.texts.append(first)  # most fields do
+            self.quotes += 2 * len(values)
             return
         kinds = set(map(type, values))
         alone = len(kinds) == 1
@@ -93,9 +108,10 @@ class Strings:
         """Those with as many digits as an id has. A large one may have been an integer, of which digits are lost."""
         if not -LARGE < min(values) <= max(values) < LARGE:
             raise _Unreadable
-        self.numbers += [value for value in values if len(repr(value)) > DIGITS]
+        self.numbers += values  # which of them have that many is asked where somebody wants to know: it is not cheap
 
     def _read_texts(self, values: Sequence[str]) -> None:
+        self.quotes += 2 * len(values)
         first = values[0]
         if values.count(first) == len(values):
             self.texts.append(first)
@@ -123,9 +139,14 @@ class Strings:
                         names[name] = [value]
             columns = names.items()
         self.names.update(dict.fromkeys(names))
-        self.names_read += sum(map(len, rows))
+        self.quotes += 2 * sum(map(len, rows))
         for _, column in columns:
             self.read_column(column, depth)
+
+    def ids(self) -> bytes:
+        """Numbers with as many digits as an id has, as they are written."""
+        texts = [str(value) for value in self.numbers]
+        return " ".join([text for text in texts if len(text) >= DIGITS]).encode()
 
     def _deeper(self, depth: int) -> None:
         if depth > DEPTH:
@@ -143,7 +164,7 @@ class Strings:
             for column in columns:
                 documents = [document for text in column if (document := _document(text)) is not None]
                 if documents:
-                    inner.read_column(documents, 0)
+                    inner.read_documents(documents)
             self.names |= inner.names
             self.numbers += inner.numbers
             self.byte_lists += inner.byte_lists
@@ -161,8 +182,7 @@ def _are_instants(values: Sequence[str]) -> bool:
 def read(parts: Sequence[bytes]) -> Strings | None:
     """The strings of frames that are all JSON objects or arrays; None where they are not, or where a parser drops any.
 
-    Of a name that an object has twice, a parser keeps one value. What is written again as it came lost nothing; where
-    others wrote with spaces, or other escapes, names are counted in the bytes too.
+    Of a name that an object has twice, a parser keeps one value: then more quotes are in the bytes than were read.
     """
     raw = b"\n,".join(parts)  # with a line end, which no string may hold: no string lies over two parts
     try:
@@ -173,8 +193,8 @@ def read(parts: Sequence[bytes]) -> Strings | None:
         return None
     strings = Strings()
     try:
-        strings.read_column(documents, 0)
-        if orjson.dumps(documents)[1:-1] != b",".join(parts) and strings.names_read != _names_in(raw):
+        strings.read_documents(documents)
+        if strings.quotes != _quotes_in(raw) and orjson.dumps(documents)[1:-1] != b",".join(parts):
             return None
         strings.read_nested()
     except _Unreadable:
@@ -182,16 +202,14 @@ def read(parts: Sequence[bytes]) -> Strings | None:
     return strings
 
 
-def _names_in(raw: bytes) -> int:
-    """How many names stand in JSON texts; −1 where that is unsure."""
-    if SPACED_COLON.search(raw):
-        return -1
-    names = raw.count(b'":')
+def _quotes_in(raw: bytes) -> int:
+    """How many quotes stand around names and strings in JSON texts; −1 where that is unsure."""
+    quotes = raw.count(b'"')
     if b"\\" in raw:
         if b'\\\\"' in raw:  # is the quote escaped, or the backslash before it?
             return -1
-        names -= raw.count(b'\\":')
-    return names
+        quotes -= raw.count(b'\\"')
+    return quotes
 
 
 def _document(text: str) -> Any:

@@ -43,11 +43,6 @@ def marks_of(members: bytes) -> bytes:
     return bytes(0x31 if byte in members else 0x30 for byte in range(256))
 
 
-def rot13_of(marks: bytes) -> bytes:
-    """Marks of what is, in rot13, a member."""
-    return bytes(marks[other] for other in _ROT13)
-
-
 def runs_of(view: bytes, marks: bytes, length: int) -> list[bytes]:
     """Unbroken runs of at least `length` letters; `marks` as of `marks_of`."""
     runs = []

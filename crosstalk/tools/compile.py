@@ -3,7 +3,7 @@
     python -m crosstalk.tools.compile            compile, if it has not been done
     python -m crosstalk.tools.compile --check    say what a load test would run
 
-Takes about half a minute. Needs mypy (requirements-compile.txt) and a C compiler; exits with 1, and says why, where it
+Takes about a minute. Needs mypy (requirements-compile.txt) and a C compiler; exits with 1, and says why, where it
 cannot be done: everything then runs as pure Python.
 """
 
@@ -19,18 +19,23 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from crosstalk.compiled import FOLDER, MANIFEST, MODULES, PURE, ROOT, finder, hashes
+from crosstalk.compiled import FOLDER, IN_C, MANIFEST, MODULES, PURE, ROOT, finder, hashes, source_of
 
 #: run by a Python of its own, in a folder where no pyproject.toml speaks of other things
 _SETUP = """
 from mypyc.build import mypycify
-from setuptools import setup
+from setuptools import Extension, setup
 import sys
 paths = sys.argv[3:]
 del sys.argv[3:]
+in_python = ["--config-file=mypy.ini", *(path for path in paths if path.endswith(".py"))]
+in_c = [path for path in paths if path.endswith(".c")]
 setup(
     name="crosstalk-compiled",
-    ext_modules=mypycify(["--config-file=mypy.ini", *paths], group_name="crosstalk", opt_level="2", debug_level="0"),
+    ext_modules=[
+        *mypycify(in_python, group_name="crosstalk", opt_level="2", debug_level="0"),
+        *(Extension(path[:-2].replace("/", "."), [path], extra_compile_args=["-O2"]) for path in in_c),
+    ],
     packages=[],
 )
 """
@@ -51,7 +56,7 @@ class CannotCompile(Exception):
     """The text says what is missing, or what went wrong."""
 
 
-def build(folder: Path = FOLDER, modules: Sequence[str] = MODULES, *, root: Path = ROOT) -> None:
+def build(folder: Path = FOLDER, modules: Sequence[str] = (*MODULES, *IN_C), *, root: Path = ROOT) -> None:
     """Compile modules into a folder, which is replaced as a whole.
 
     :raises CannotCompile:
@@ -64,7 +69,7 @@ def build(folder: Path = FOLDER, modules: Sequence[str] = MODULES, *, root: Path
         shutil.copytree(root / "crosstalk", work / "crosstalk", ignore=shutil.ignore_patterns("__pycache__"))
         (work / "setup.py").write_text(_SETUP)
         (work / "mypy.ini").write_text(_CONFIG)
-        _run(work, [name.replace(".", "/") + ".py" for name in modules])
+        _run(work, [source_of(name) for name in modules])
         made = sorted((work / "made").rglob("*.so"))
         files = {_module_of(file, work / "made"): file.name if file.parent == work / "made" else "" for file in made}
         new = folder.with_name(folder.name + ".new")
