@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import psutil
 
 from bench.stand import ROOT
 from crosstalk.compiled import in_use
+from crosstalk.vitals import processor
 
 PACKAGES = ("locust", "gevent", "websocket-client", "orjson", "pyarrow", "k6", "picows", "uvloop")
 
@@ -22,7 +21,7 @@ def conditions() -> dict[str, str]:
     """Word → what it is, for a line above a table."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "processor": f"{os.cpu_count()} × {_processor()}",
+        "processor": f"{os.cpu_count()} × {processor() or platform.machine()}",
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
@@ -42,14 +41,6 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return ""
-
-
-def _processor() -> str:
-    if sys.platform == "linux":
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _commit() -> str:

@@ -32,7 +32,6 @@ from locust.env import Environment
 
 from crosstalk.config import load_settings
 from crosstalk.generator import Begin, Generator
-from crosstalk.processes import spare_collections
 from crosstalk.record.collector import Collector
 from tests.helpers import parsed
 
@@ -132,7 +131,7 @@ def drive(options: argparse.Namespace, folder: Path) -> None:  # noqa: C901, PLR
             gevent.sleep(0.05)
     while n_up < options.users:
         gevent.sleep(0.05)
-    spare_collections()
+    generator.ramp_over()
     go.set()
     gevent.sleep(1.0)
     results: list[float] = []

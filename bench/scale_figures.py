@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from bench.scale_run import SETTLE_S, Sample, Step, Watched
 
 GENERATORS = ("generator", "worker")
+ACCUSATIONS = 10
 OURS = ("generator", "worker", "master")
 
 
@@ -21,8 +22,8 @@ OURS = ("generator", "worker", "master")
 class Figures:
     """One line of the table. The *window* begins when all users are there and settled, and ends when they must stop.
 
-    CPU is of one processor: 100 % is one of them. Memory per user is what the processes of a role have grown by from
-    before the first user to the end of the window, the record's own rows included, over the users.
+    CPU is of one processor: 100 % is one of them. Memory per user is what the processes of a role have grown by since
+    before the first user, over the users: until the window begins, and until it ends, the record's own rows included.
     """
 
     users: int
@@ -43,7 +44,8 @@ class Figures:
     worker_us_per_event: float | None  # of those that generate
     cpu_percent: dict[str, float]  # by role, in the window
     rss_mib: dict[str, float]  # by role, at the end of the window; reports: at most
-    kib_per_user: float | None  # of those that generate
+    kib_per_user_there: float | None  # of those that generate, when all users were there
+    kib_per_user: float | None  # at the end of the window: with what the record keeps of the events
     backend_kib_per_user: float | None
     unaccounted: int | None  # None: nobody could tell
     false_violations: int
@@ -53,6 +55,7 @@ class Figures:
     exit_code: int
     verdicts: dict[str, str]
     problems: list[str]
+    accusations: list[str]  # whom the harness blamed, and why: this backend does nothing wrong
 
     @property
     def whole(self) -> bool:
@@ -106,6 +109,7 @@ def figures_of(step: Step, watched: Watched) -> Figures:
         rss_mib={role: _rss_at(watched.samples, role, stopped_s) / 2**20 for role in (*OURS, "backend")
                  if _rss_at(watched.samples, role, stopped_s)}
         | {"reports": max((one.rss_bytes for one in watched.samples if one.role == "reports"), default=0) / 2**20},
+        kib_per_user_there=_grown_kib(watched, GENERATORS, first_user_s, begin_s, step.users),
         kib_per_user=_grown_kib(watched, GENERATORS, first_user_s, stopped_s, step.users),
         backend_kib_per_user=_grown_kib(watched, ("backend",), first_user_s, stopped_s, step.users),
         unaccounted=verdict["measurement"]["unaccounted_events"],
@@ -116,7 +120,21 @@ def figures_of(step: Step, watched: Watched) -> Figures:
         exit_code=watched.exit_code,
         verdicts={name: verdict[name]["verdict"] for name in ("delivery", "isolation", "measurement")},
         problems=orjson.loads((record / "run.json").read_bytes())["problems"],
+        accusations=_accusations(record),
     )  # fmt: skip
+
+
+def _accusations(record: Path) -> list[str]:
+    """The first violations in words, and the runs that did not end well."""
+    names = ["name", "channel", "scope", "observer", "owner", "run", "site", "field", "decode", "came", "frame"]
+    columns = _columns(record, "violations", names)
+    said = [
+        "; ".join(f"{name} {columns[name][row]}" for name in names if str(columns[name][row]) not in ("", "0"))
+        for row in range(min(len(columns["name"]), ACCUSATIONS))
+    ]
+    runs = _columns(record, "runs", ["outcome", "signature", "account", "run"])
+    bad = np.flatnonzero((runs["outcome"] != "ok") & (runs["outcome"] != "cut"))[:ACCUSATIONS]
+    return [*said, *(f"{runs['account'][row]} {runs['run'][row]}: {runs['signature'][row]}" for row in bad)]
 
 
 def _events_between(record: Path, begin_s: float, end_s: float) -> tuple[int, np.ndarray, float | None]:

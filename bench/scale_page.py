@@ -5,15 +5,14 @@ from __future__ import annotations
 import io
 import os
 import platform
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import psutil
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from bench.scale_figures import Figures
+from crosstalk.vitals import processor
 from reports.drawing import BLUE, GREEN, GRID, INK, MUTED, ORANGE, VERMILLION
 
 HEAD = """# How many users one machine carries
@@ -21,14 +20,16 @@ HEAD = """# How many users one machine carries
 One load test a line, the reference backend on the same machine, everything on: accounts and tokens, all checks, the
 record, the reports. Users take their turns by a schedule (`--arrivals constant`); the default cast and prompts. The
 window begins when all users are there and ends when they are told to stop. CPU: 100 % is one processor. Memory per user
-is what the generating processes grew by, the record's rows included where one process is everything, over the users.
+is what the generating processes grew by, over the users: until all were there, and until the end of the window, the
+record's rows of all events included where one process is everything.
 
 Measured on {machine}.
 
 """
 COLUMNS = (
     "users", "processes", "window, s", "ready", "ramp, s", "events/s", "asked for", "runs ok", "not ok", "cut",
-    "lag p50, ms", "lag p99, ms", "hub lag max, ms", "µs/event", "CPU ours", "CPU backend", "KiB/user",
+    "lag p50, ms", "lag p99, ms", "hub lag max, ms", "µs/event", "CPU ours", "CPU backend",
+    "KiB/user, all there", "KiB/user, end",
     "backend KiB/user", "unaccounted", "false violations", "end, s", "record, MiB", "reports, MiB",
 )  # fmt: skip
 
@@ -38,17 +39,9 @@ def machine() -> str:
     memory_gib = psutil.virtual_memory().total / 2**30
     busy = f", load average before {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     return (
-        f"{os.cpu_count()} × {_processor()}, {memory_gib:.0f} GiB, {platform.system()} {platform.release()}, "
-        f"Python {platform.python_version()}{busy}"
+        f"{os.cpu_count()} × {processor() or platform.machine()}, {memory_gib:.0f} GiB, "
+        f"{platform.system()} {platform.release()}, Python {platform.python_version()}{busy}"
     )
-
-
-def _processor() -> str:
-    if sys.platform == "linux":
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def as_markdown(done: Sequence[Figures], where: str) -> str:
@@ -61,6 +54,7 @@ def as_markdown(done: Sequence[Figures], where: str) -> str:
         if not one.whole:
             said = "; ".join(one.problems) or "see the columns"
             text += f"\n{one.users:,} users, {_processes(one)}: not whole: {said}.\n"
+            text += "".join(f"\n- `{accusation}`\n" for accusation in one.accusations)
     return text
 
 
@@ -71,7 +65,8 @@ def _cells(one: Figures) -> list[str]:
         f"{one.events_per_s:,.0f}", f"{one.events_wanted_per_s:,.0f}", f"{one.runs_ok:,}", str(one.runs_other),
         str(one.runs_cut), _number(one.lag_p50_ms, 2), _number(one.lag_p99_ms, 1), f"{one.hub_lag_max_ms:.0f}",
         _number(one.cpu_us_per_event, 0), f"{ours:.0f} %", f"{one.cpu_percent.get('backend', 0):.0f} %",
-        _number(one.kib_per_user, 0), _number(one.backend_kib_per_user, 0), str(one.unaccounted),
+        _number(one.kib_per_user_there, 0), _number(one.kib_per_user, 0),
+        _number(one.backend_kib_per_user, 0), str(one.unaccounted),
         str(one.false_violations), f"{one.end_s:.0f}", f"{one.record_mib:.1f}", f"{one.rss_mib['reports']:.0f}",
     ]  # fmt: skip
 

@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from crosstalk.checks.words import counted, number
+from crosstalk.vitals import processor
 
 SCHEMA = 1
 #: of the largest load at which times were right, what may be used without a warning
@@ -56,7 +57,7 @@ def this_machine(version: str) -> dict[str, Any]:
     """What must be the same for a calibration to count: host, processor, versions (`version`: of Crosstalk)."""
     return {
         "host": socket.gethostname(),
-        "cpu": _cpu_model(),
+        "cpu": processor(),
         "processors": os.cpu_count(),
         "python": platform.python_version(),
         "crosstalk": version,
@@ -124,12 +125,3 @@ class Expected:
 
 def _capacity(said: Mapping[str, Any] | None) -> Capacity | None:
     return Capacity(float(said["events_per_s"]), int(said["users"])) if said and said["users"] else None
-
-
-def _cpu_model() -> str:
-    """As the kernel calls it; "" where it does not say."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

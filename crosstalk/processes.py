@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import os
 import signal
 import sys
@@ -12,8 +11,6 @@ import gevent
 import psutil
 
 _PR_SET_PDEATHSIG = 1
-#: objects after which the garbage collector looks at the young ones; Python's 700 are a few dozen frames
-YOUNG_MAX = 10_000
 
 
 def die_with_parent(*, gently: bool = False) -> bool:
@@ -104,15 +101,3 @@ def _alive(process: psutil.Process) -> bool:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
-
-
-def spare_collections() -> None:
-    """Before load begins: what is there now stays, and the garbage collector need not look at it again and again.
-
-    Locust and what it brings along are more than 70,000 objects: to look through them is a pause of tens of
-    milliseconds each time. What an earlier load test of this process left is let go of first.
-    """
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(YOUNG_MAX)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import platform
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from crosstalk.clock import clock, process_cpu_ns, thread_cpu_ns
@@ -150,3 +152,12 @@ def _opened(path: str) -> int | None:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None  # not Linux
+
+
+def processor() -> str:
+    """The processor, as the kernel calls it; "" where nobody says."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -15,6 +17,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +55,33 @@ def command(*arguments: str) -> list[str]:
 def environment(**changes: str | None) -> dict[str, str]:
     values = {**os.environ, "JWT_SECRET_KEY": SECRET, "LOGIN_PASSWORD": PASSWORD, **changes}
     return {key: value for key, value in values.items() if value is not None}
+
+
+class OneAtATime(ssl.SSLSocket):
+    """A TLS socket that two threads may use: OpenSSL's state is not for a reader and a writer at once, and before
+    Python 3.13 nobody kept them apart. The client here reads in a thread of its own while another writes.
+    """
+
+    def recv(self, *arguments: Any) -> bytes:
+        while True:
+            if not self.pending():
+                select.select([self], [], [])
+            with self._lock:
+                self.setblocking(False)
+                try:
+                    return super().recv(*arguments)
+                except ssl.SSLWantReadError:
+                    continue
+                finally:
+                    self.setblocking(True)
+
+    def sendall(self, *arguments: Any) -> None:
+        with self._lock:
+            super().sendall(*arguments)
+
+    @cached_property
+    def _lock(self) -> threading.Lock:
+        return threading.Lock()
 
 
 @dataclass

@@ -6,7 +6,7 @@ import ssl
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.backend.client import backend
+from tests.backend.client import OneAtATime, backend
 from tests.backend.shapes import SHAPES, kinds, talk
 from tests.backend.test_process import ended
 
@@ -14,6 +14,7 @@ from tests.backend.test_process import ended
 def trusting(ca, **options):
     """A context that verifies as strictly as it can."""
     context = ssl.create_default_context(cafile=ca)
+    context.sslsocket_class = OneAtATime
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     for name, value in options.items():
         setattr(context, name, value)

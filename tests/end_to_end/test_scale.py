@@ -21,9 +21,10 @@ WHOLE = Figures(
     users=100, workers=0, seconds=10.0, connected=100, ramp_s=1.0, events_per_s=100.0, events_wanted_per_s=100.0,
     runs_ok=50, runs_other=0, runs_cut=2, lag_p50_ms=0.1, lag_p99_ms=1.0, hub_lag_max_ms=3.0, exact_share=0.9,
     cpu_us_per_event=100.0, worker_us_per_event=90.0, cpu_percent={"generator": 9.0, "backend": 4.0},
-    rss_mib={"generator": 130.0, "backend": 60.0, "reports": 160.0}, kib_per_user=30.0, backend_kib_per_user=20.0,
+    rss_mib={"generator": 130.0, "backend": 60.0, "reports": 160.0}, kib_per_user_there=25.0,
+    kib_per_user=30.0, backend_kib_per_user=20.0,
     unaccounted=0, false_violations=0, end_s=5.0, stop_s=2.0, record_mib=0.1, exit_code=0,
-    verdicts={"delivery": "pass", "isolation": "pass", "measurement": "pass"}, problems=[],
+    verdicts={"delivery": "pass", "isolation": "pass", "measurement": "pass"}, problems=[], accusations=[],
 )  # fmt: skip
 
 
@@ -36,6 +37,7 @@ def done(tmp_path_factory) -> tuple[int, Path]:
     return main(command), out
 
 
+@pytest.mark.long
 def test_the_small_form_is_whole_and_loses_nothing(done):
     code, out = done
     steps = orjson.loads((out / "scale.json").read_bytes())["steps"]
@@ -51,6 +53,7 @@ def test_the_small_form_is_whole_and_loses_nothing(done):
     assert code == 0
 
 
+@pytest.mark.long
 def test_its_table_has_a_line_a_step_and_a_figure_in_every_column(done):
     _, out = done
     lines = [line for line in (out / "scale.md").read_text(encoding="utf-8").splitlines() if line.startswith("|")]
@@ -61,6 +64,7 @@ def test_its_table_has_a_line_a_step_and_a_figure_in_every_column(done):
     assert (out / "scale.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.long
 def test_the_figures_are_a_function_of_what_was_left(done):
     """A second look at the record gives the same counts; without the backend's samples, there is no CPU of it."""
     _, out = done
