@@ -5,13 +5,17 @@ BIN := $(VENV)/bin
 SMOKE := $(BIN)/locust --config scenarios/smoke.conf
 ARGS ?=
 
-.PHONY: help smoke leak isolation ui preflight calibrate compiled incidents detection-matrix bench accuracy scale coverage
+.PHONY: help smoke leak isolation golden-path suites recovery soak ui preflight calibrate compiled incidents detection-matrix bench accuracy scale coverage
 .PHONY: test test-long lint format clean
 
 help:
 	@echo "make smoke   20 users for 40 s on the reference backend: verdict and report"
 	@echo "make leak    the same on a backend that leaks: red, with its evidence"
 	@echo "make isolation   50 people press on every place where one's data could reach another"
+	@echo "make golden-path   50 people do everything for 5 minutes, each in journeys of its own"
+	@echo "make suites  the platform's checks and suites, as one load test, by name"
+	@echo "make recovery    the backend restarts and puts people off; do they come back with nothing lost?"
+	@echo "make soak        half an hour of people whose tokens live two minutes: what is lost, what grows"
 	@echo "make ui      explore in the Locust web UI on http://127.0.0.1:8089"
 	@echo "make preflight   is the target ready? what is wrong, where, and what to do"
 	@echo "make calibrate   up to how many events a second does this machine know when each one came?"
@@ -35,6 +39,20 @@ leak: $(VENV)/ready
 
 isolation: $(VENV)/ready
 	@$(BIN)/locust --config scenarios/isolation.conf $(ARGS)
+
+golden-path: $(VENV)/ready
+	@$(BIN)/locust --config scenarios/golden_path.conf $(ARGS)
+
+# The reference backend restarts, puts people off and loses parts of itself, and is right all the same.
+recovery: $(VENV)/ready
+	@$(BIN)/locust --config scenarios/recovery.conf $(ARGS)
+
+# Half an hour of people who stay, with tokens that live two minutes.
+soak: $(VENV)/ready
+	@PYTHONPATH=. $(BIN)/python -m bench.soak $(ARGS)
+
+suites: $(VENV)/ready
+	@$(BIN)/locust --config scenarios/suites.conf $(ARGS)
 
 ui: $(VENV)/ready
 	@$(BIN)/locust $(ARGS)

@@ -121,8 +121,10 @@ def plan(
     """All load tests of a shape.
 
     Leaks and other faults are kept apart: a leak may change whose text is whole. What users who probe exercise, and
-    what is no fault of a run, is tried always on only.
+    what is no fault of a run, is tried always on only. What shows as a step of a journey is left to
+    the tests of that family of journeys (tests/end_to_end/test_family_*.py).
     """
+    catalogue = [entry for entry in catalogue if not shows_as_step(entry)]
     shared = [entry for entry in catalogue if not _is_alone(entry)]
     probed = [entry for entry in shared if cast_of(entry)]
     others = [entry for entry in shared if entry not in probed]
@@ -181,6 +183,11 @@ def cast_of(entry: Entry) -> str:
     if label == "channel 21" and entry.where.startswith("a run"):
         return ""
     return CAST.get(label, "")
+
+
+def shows_as_step(entry: Entry) -> bool:
+    """Is it caught as a step of a journey that fails, or by a limit of one?"""
+    return entry.judged_as.startswith(("step ", "limit "))
 
 
 def is_leak(entry: Entry) -> bool:

@@ -47,6 +47,8 @@ def run(test: LoadTest, results: Path, *, seed: int) -> Outcome:
         "--users", str(test.users), "--spawn-rate", "20", "--run-time", f"{test.run_time_s}s", "--seed", str(seed),
         "--dialect", test.shape, "--faults", test.faults, *test.options,
     ]  # fmt: skip
+    if test.scenario == "smoke" and "-f" not in test.options:
+        command += ["-f", "locustfile.py"]  # people who chat, and nobody else: accounts are alike
     if test.signs_in:
         command += ["--accounts", str(_accounts_file(into, test.users))]
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("LOCUST_", "JWT_", "CROSSTALK_"))}

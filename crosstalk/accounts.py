@@ -30,8 +30,8 @@ LEASE_SIZE = 10
 NUMBERS = 100_000
 #: the number whose account the readiness check uses
 PREFLIGHT_NUMBER = NUMBERS - 1
-#: a token is renewed when less than this is left of its life
-RENEW_BEFORE_S = 60
+#: a token is renewed when less than this is left of its life, or less than this share of it
+RENEW_BEFORE_S, RENEW_BEFORE_SHARE = 60, 0.25
 #: what names of accounts are made of
 _JOINTS = re.compile(r"[_.]")
 _WORD = re.compile(rb"[A-Za-z0-9_.@+-]{8,128}")
@@ -96,6 +96,7 @@ class Purse:
 
     ask: Callable[[int], None]
     _free: deque[int] = field(default_factory=deque)
+    _returned: deque[int] = field(default_factory=deque)
     _filled: Flag = field(default_factory=Flag)
     _asked: bool = False
     _exhausted: bool = False
@@ -105,13 +106,14 @@ class Purse:
         self._asked, self._exhausted = False, count == 0
         self._filled.set()
 
-    def take(self, timeout_s: float = 10.0) -> int:
-        """A number that nobody else has.
+    def take(self, timeout_s: float = 10.0, *, fresh: bool = False) -> int:
+        """A number that nobody else has: one that nobody had before, or one that was given back.
 
+        :param fresh: not one that was given back.
         :raises ConfigError: there are fewer accounts than users, or no answer came.
         """
         deadline_ns = clock.now_ns() + int(timeout_s * 1e9)
-        while not self._free:
+        while not self._free and (fresh or not self._returned):
             if self._exhausted:
                 raise ConfigError("more users than accounts: add accounts to the file, or start fewer users")
             if not self._asked:
@@ -120,10 +122,10 @@ class Purse:
                 self.ask(LEASE_SIZE)
             if not self._free and not self._filled.wait((deadline_ns - clock.now_ns()) / 1e9):
                 raise ConfigError(f"no account number came from the master within {timeout_s:g} s")
-        return self._free.popleft()
+        return (self._free or self._returned).popleft()
 
     def give_back(self, number: int) -> None:
-        self._free.append(number)
+        self._returned.append(number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,14 @@ def expires_at_s(token: str) -> float:
         return float(claims_of(token).get("exp", "inf"))
     except (TypeError, ValueError):  # an `exp` that is no number
         return float("inf")
+
+
+def renew_at_s(token: str) -> float:
+    """When a token is to be renewed, in unix seconds; infinity for one that does not say when it expires."""
+    claims, expires_s = claims_of(token), expires_at_s(token)
+    issued = claims.get("iat")
+    life_s = expires_s - issued if isinstance(issued, int | float) else float("inf")
+    return expires_s - min(RENEW_BEFORE_S, RENEW_BEFORE_SHARE * max(life_s, 0.0))
 
 
 def _is_base64(text: str) -> bool:

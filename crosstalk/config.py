@@ -89,7 +89,16 @@ class Settings:
     revision: str
     log_query: str
     faults: str
+    occasions: str
     host_agreed: str
+
+    memory_trace_s: float  # 0: off
+
+    @property
+    def token_life_s(self) -> int:
+        """Life of minted tokens, where it is another than usual; else 0."""
+        life_s = self.environment.token.life_s
+        return life_s if life_s != TokenRules().life_s else 0
 
     @property
     def target(self) -> str:
@@ -151,7 +160,9 @@ def load_settings(options: Any, environ: Mapping[str, str] = os.environ) -> Sett
         revision=options.revision,
         log_query=options.log_query,
         faults=options.faults,
+        occasions=options.occasions,
         host_agreed=options.yes,
+        memory_trace_s=options.memory_trace,
     )
 
 
@@ -175,8 +186,9 @@ def check_target(settings: Settings, target: str, users: int, environ: Mapping[s
         check_host(url, settings.environment, settings.host_agreed)
     if not settings.accounts and settings.token_function is None:
         signing_key(settings.environment.name, settings.environment.token, environ)
-    if settings.faults:
-        raise ConfigError("--faults is for the reference backend; leave --host out to use it")
+    for option, given in (("--faults", settings.faults), ("--occasions", settings.occasions)):
+        if given:
+            raise ConfigError(f"{option} is for the reference backend; leave --host out to use it")
 
 
 def _check_arrivals(options: Any) -> None:

@@ -101,6 +101,7 @@ class Endpoint:
     tls: ssl.SSLContext | None = None
     timeout_s: float = 10.0
     proxy: Proxy | None = None
+    receive_buffer_bytes: int = 0  # what the kernel may hold unread; 0: what it thinks right
 
 
 @dataclass(slots=True)
@@ -243,6 +244,10 @@ class Connection:
         """
         return self._send(Opcode.TEXT, text.encode())
 
+    def send_binary(self, data: bytes) -> int:
+        """As `send`, a binary message."""
+        return self._send(Opcode.BINARY, data)
+
     def ping(self, payload: bytes) -> int:
         """Send an RFC 6455 ping; its pong is delivered to the listener."""
         return self._send(_PING, payload)
@@ -353,7 +358,7 @@ class Connection:
         proxy, timeout_s = self.endpoint.proxy, self.endpoint.timeout_s
         first, its_port, what = (proxy.host, proxy.port, "the proxy ") if proxy else (host, port, "")
         try:
-            stream = connect(first, its_port, timeout_s)
+            stream = connect(first, its_port, timeout_s, self.endpoint.receive_buffer_bytes)
         except (stdlib_socket.gaierror, UnicodeError) as error:  # UnicodeError: it cannot even be asked for
             raise ConnectFailed("resolve", f"{what}{first} does not resolve: {_words(error)}") from None
         except OSError as error:

@@ -7,12 +7,13 @@ headers, cookies and passwords are named by the environment variable that holds 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from crosstalk.files import ConfigError, beside, find, read_toml
+from crosstalk.wire.promises import Promises
 
 ALGORITHMS = ("HS256", "RS256", "ES256")
 #: claims beyond signature and times that a target may promise to check
@@ -67,6 +68,18 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
+class OAuth:
+    """How somebody signs in by a provider that needs no human. An empty `path`: there is none.
+
+    `hint`: the parameter of the first request that tells the provider who is there, by e-mail address.
+    """
+
+    path: str = ""
+    callback_path: str = "/auth/callback"
+    hint: str = "login_hint"
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
     """A table of environments.toml. Times in seconds; 0 users or runs: no ceiling. `headers`, `cookies`: variables."""
 
@@ -82,6 +95,8 @@ class Environment:
     passage: Passage = field(default_factory=Passage)
     token: TokenRules = field(default_factory=TokenRules)
     login: Login = field(default_factory=Login)
+    oauth: OAuth = field(default_factory=OAuth)
+    promises: Promises = field(default_factory=Promises)
     headers: Mapping[str, str] = field(default_factory=dict)
     cookies: Mapping[str, str] = field(default_factory=dict)
 
@@ -106,9 +121,12 @@ _GROUPS: dict[str, dict[str, str]] = {  # part of Environment → key of the tab
     "token": {f"token_{key}": key for key in TokenRules.__slots__},
     "login": {"login_path": "path", "refresh_path": "refresh_path"}
     | {f"login_{key}": key for key in ("email_field", "password_field", "token_field")},
+    "oauth": {f"oauth_{key}": key for key in OAuth.__slots__},
+    "promises": {f"declared_{one.name}": one.name for one in fields(Promises)},
 }
 _TYPES: dict[str, type | tuple[type, ...]] = {
     **{key: str for keys in _GROUPS.values() for key in keys},
+    **{key: (int, float) if key.endswith("_s") else int for key in _GROUPS["promises"]},
     **dict.fromkeys(("connect_timeout_s", "agent_timeout_s", "receive_timeout_s", "cold_start_s"), (int, float)),
     **dict.fromkeys(("max_users", "max_runs", "token_life_s"), int),
     "insecure": bool,
@@ -178,6 +196,8 @@ def environment_of(name: str, table: Mapping[str, Any], file: Path) -> Environme
         passage=Passage(**parts["passage"]),
         token=TokenRules(**parts["token"]),
         login=Login(**parts["login"]),
+        oauth=OAuth(**parts["oauth"]),
+        promises=Promises(**parts["promises"]),
     )
     _check_token(where, environment.token)
     return environment
@@ -205,6 +225,8 @@ def with_options(environment: Environment, options: Any) -> Environment:
     }
     passage = replace(passage, **{key: value for key, value in shown.items() if value})
     environment = replace(environment, places=places, passage=passage)
+    if life_s := getattr(options, "token_life", 0):
+        environment = replace(environment, token=replace(environment.token, life_s=life_s))
     _check_target(environment)
     return environment
 
@@ -263,7 +285,7 @@ def _check_target(environment: Environment) -> None:
     for part, keys in _GROUPS.items():
         mine, none = getattr(environment, part), getattr(fresh, part)
         for key, name in keys.items():
-            if key not in ("ca_file", "origin") and getattr(mine, name) != getattr(none, name):
+            if key not in ("ca_file", "origin", "token_life_s") and getattr(mine, name) != getattr(none, name):
                 raise ConfigError(
                     f"{key} is for a target of your own, and none is named: say --host, or host = … under "
                     f"[{environment.name}] in environments.toml"

@@ -18,7 +18,7 @@ from gevent.event import Event as Flag
 from gevent.lock import BoundedSemaphore
 from gevent.pool import Pool
 
-from crosstalk.accounts import RENEW_BEFORE_S, Mint, Purse, expires_at_s, forged, roster
+from crosstalk.accounts import Mint, Purse, forged, renew_at_s, roster
 from crosstalk.checks.canary import Keyring
 from crosstalk.checks.deep import Deep
 from crosstalk.checks.exposure import Exposures
@@ -35,7 +35,9 @@ from crosstalk.health import Health
 from crosstalk.http import Answer, HttpClient, text_at
 from crosstalk.leftovers import Leftovers
 from crosstalk.live_run import Thread
+from crosstalk.memory import MemoryTrace
 from crosstalk.notes import Notes
+from crosstalk.options import TRANSPORTS
 from crosstalk.pacing import Pacing
 from crosstalk.person import Person
 from crosstalk.record.batch import Outbox, row, spill_name
@@ -45,6 +47,7 @@ from crosstalk.shelf import Shelf
 from crosstalk.terms import Counters, Sinks, Terms
 from crosstalk.vitals import no_descriptor_left
 from crosstalk.wire.dialect import Call, Turn
+from crosstalk.wire.event import Event
 from crosstalk.wire.redact import redact
 
 logger = logging.getLogger("crosstalk")
@@ -112,7 +115,7 @@ class Generator:
         self.addresses = addresses(settings.environment.places, begin.target, settings.dialect)
         rng = random.Random(f"{begin.seed} http {worker}")
         self.http = HttpClient(self.addresses.rest, headers=settings.headers, route=settings.route, rng=rng)
-        self._auth = HttpClient(self.addresses.auth, headers=settings.headers, route=settings.route, rng=rng)
+        self.auth = HttpClient(self.addresses.auth, headers=settings.headers, route=settings.route, rng=rng)
         self._fire_request = fire_request
         self._inbox = Inbox()
         self._shelf = Shelf()
@@ -154,13 +157,17 @@ class Generator:
             people=lambda: (len(self._here), sum(session.is_ready for session in self._sessions.values())),
             record=self.record,
         )
+        self._memory = None
+        if settings.memory_trace_s and role != "master":  # a master's heap is the record's
+            self._memory = MemoryTrace(worker=worker, every_s=settings.memory_trace_s, record=self.record)
         self._flusher = gevent.spawn(self._flush_for_ever)
 
     # --- for users --------------------------------------------------------------------------------------------------
 
-    def person(self, user_class: str, number: int | None = None) -> Person:
+    def person(self, user_class: str, number: int | None = None, *, fresh: bool = False) -> Person:
         """Somebody nobody else is. An account that was used before comes back as the same person.
 
+        :param fresh: only an account that nobody of this load test has used.
         :raises ConfigError: there are fewer accounts than users.
         """
         if number is None:
@@ -169,7 +176,7 @@ class Generator:
                 raise ConfigError(
                     f"no more than {highest} users: max_users of environment {self.settings.environment.name}"
                 )
-            number = self.purse.take()
+            number = self.purse.take(fresh=fresh)
         known = self._persons.get(number)
         if known is None:
             known = self._new_person(user_class, number)
@@ -213,18 +220,27 @@ class Generator:
             self._sessions[person.name] = session
         return session
 
-    def connect(self, person: Person, socket_path: str = "") -> Session:
+    def connect(
+        self, person: Person, socket_path: str = "", *, transport: str = "", token: str = "",
+        heard: list[tuple[Event, bytes]] | None = None, receive_buffer_bytes: int = 0,
+    ) -> Session:  # fmt: skip
         """A session that is ready.
 
         :param socket_path: where its socket is, if not at the dialect's usual path.
+        :param transport: how its token travels, if not as the settings say.
+        :param token: another token than the one at hand.
+        :param heard: gets every event of it from the first one on, as of `Session.listen`.
+        :param receive_buffer_bytes: what the kernel may hold unread for us; 0: what it thinks right.
         :raises NotReady: it did not become ready.
         """
         self._take_place(person)
         begun_ns = clock.now_ns()
         session = None
         try:
-            session = self.session(person)
-            session.go_to(socket_path)
+            session = self.session(person, transport=transport, token=token)
+            session.go_to(socket_path, receive_buffer_bytes=receive_buffer_bytes)
+            if heard is not None:
+                session.listen(heard)
             session.open()
         except NotReady as problem:
             self.disconnected(person)
@@ -372,6 +388,7 @@ class Generator:
         self.disconnected(person)
         self._here.discard(person.number)
         self._persons.pop(person.number, None)
+        self.forget_token(person)
         self._connections_before[person.number] = person.connections
 
     def token(self, person: Person) -> str:
@@ -380,10 +397,18 @@ class Generator:
         :raises ConfigError: there is no way to get one.
         """
         at_hand = self._tokens.get(person.number, "")
-        if at_hand and expires_at_s(at_hand) - clock.now_ns() / 1e9 > RENEW_BEFORE_S:
+        if at_hand and clock.now_ns() / 1e9 < renew_at_s(at_hand):
             return at_hand
         self._tokens[person.number] = self._new_token(person)
         return self._tokens[person.number]
+
+    def hold_token(self, person: Person, token: str) -> None:
+        """This person signed in by itself: that is its token from now on."""
+        self._tokens[person.number] = token
+
+    def forget_token(self, person: Person) -> None:
+        """The token at hand is not worth anything any more: the next one is new."""
+        self._tokens.pop(person.number, None)
 
     @property
     def mint(self) -> Mint | None:
@@ -421,6 +446,13 @@ class Generator:
             return CLAIMS
         said = self.settings.environment.token.checks
         return tuple(said) if said is not None else self.settings.dialect.token_checks
+
+    @property
+    def transports(self) -> tuple[str, ...]:
+        """Ways by which a token may travel to the target's sockets."""
+        if self.begin.token_secret:
+            return TRANSPORTS
+        return tuple(way for way in TRANSPORTS if way in (self._terms.transport, *self.settings.dialect.transports))
 
     def delete_thread(self, person: Person, thread_id: str) -> None:
         """Leave nothing behind on the target, unless that is what is wanted."""
@@ -473,6 +505,8 @@ class Generator:
             pen.counted()
         self._garbage.end()
         self._flusher.kill()
+        if self._memory is not None:
+            self._memory.stop()
         self._health.stop()
         self._note_ids()
         for channel, exposure in self.exposures.channels.items():
@@ -550,12 +584,12 @@ class Generator:
         account, login = self.settings.accounts[person.number], self.settings.environment.login
         refresh = self._refreshes.get(person.number) if login.refresh_path else ""
         if refresh:
-            answer = self._auth.call("POST", login.refresh_path, json={"refresh_token": refresh})
+            answer = self.auth.call("POST", login.refresh_path, json={"refresh_token": refresh})
             self.milestone("HTTP", "refresh", answer.time_ms, answer.size_bytes, answer.error)
             self.look(person, answer, where="answer to the refresh")
         if not refresh or answer.error:
             credentials = {login.email_field: account.email, login.password_field: account.password}
-            answer = self._auth.call("POST", login.path, json=credentials)
+            answer = self.auth.call("POST", login.path, json=credentials)
             self.milestone("HTTP", "login", answer.time_ms, answer.size_bytes, answer.error)
             self.look(person, answer, where="answer to the login")
         token = "" if answer.error else text_at(answer.body, login.token_field)

@@ -11,10 +11,12 @@ from typing import Any
 from locust.event import EventHook
 from locust.runners import WorkerRunner
 
-from crosstalk.keeper import Keeper
+from crosstalk.config import ConfigError
+from crosstalk.keeper import Keeper, refuse
 from crosstalk.load_test import AtEnd
 from crosstalk.options import add_options
 from crosstalk.ports import PortChoice
+from crosstalk.selection import leave_out
 from crosstalk.vitals import raise_file_limit
 from crosstalk.wire.redact import redact
 from crosstalk.worker import Worker
@@ -32,9 +34,19 @@ def connect(events: Any, *, at_end: AtEnd | None = None, scenario: str | None = 
     events.init.add_listener(lambda environment, runner, **_: _init(environment, runner, at_end, scenario, choice))
 
 
+def _select(environment: Any) -> None:
+    """Leave users out of whom `--tags` and `--exclude-tags` leave no task; a mistake ends Locust with code 2."""
+    options = environment.parsed_options
+    try:
+        leave_out(environment.user_classes, options.tags, options.exclude_tags)
+    except ConfigError as problem:
+        refuse(str(problem))
+
+
 def _init(environment: Any, runner: Any, at_end: AtEnd | None, scenario: str | None, choice: PortChoice) -> None:
     # listeners are registered here and not at import: those run after Locust's own, too late to finish in
     raise_file_limit()
+    _select(environment)
     environment.events.crosstalk_problem = EventHook()
     environment.events.user_error.add_listener(
         lambda exception, **_: environment.events.crosstalk_problem.fire(

@@ -65,16 +65,26 @@ class HttpClient:
         json: Any = None,
         timeout_s: float = 10.0,
         trace_id: str = "",
+        cookies: Mapping[str, str] | None = None,
     ) -> Answer:
-        """One request, answered or not. `trace_id`: the trace that it belongs to; empty: one of its own."""
+        """One request, answered or not.
+
+        :param path: or a whole URL, where a redirect led to another host of the target's.
+        :param trace_id: the trace that it belongs to; empty: one of its own.
+        :param cookies: of this request alone, beside those that every request carries.
+        """
         # what is looked at for what belongs to others should come as it is
         headers = {"Accept-Encoding": "identity", **self._headers, "traceparent": self._traceparent(trace_id)}
         if token:
             headers["Authorization"] = f"Bearer {token}"
+        if cookies:
+            always = [headers["Cookie"]] if "Cookie" in headers else []
+            headers["Cookie"] = "; ".join([*always, *(f"{name}={value}" for name, value in cookies.items())])
+        url = path if "://" in path.partition("?")[0] else self._base_url + path
         begun_ns = clock.now_ns()
         try:
             response = self._session.request(
-                method, self._base_url + path, json=json, headers=headers, timeout=timeout_s, verify=self._verify,
+                method, url, json=json, headers=headers, timeout=timeout_s, verify=self._verify,
                 cert=self._certificate if self._certificate[0] else None, proxies=self._proxies, allow_redirects=False,
                 stream=True,
             )  # fmt: skip

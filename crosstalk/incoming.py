@@ -78,9 +78,15 @@ class Incoming:
         self.ponged = Flag()
         self.rejection = ""
         self.welcome_id = ""
+        self.welcome_frame = b""
         self.asked_for = 0  # the channel on which something of another's is being asked for just now
         self.listeners: list[list[tuple[Event, bytes]]] = []  # each gets every event, with its frame
+        self.pong_data = b""  # of the latest RFC 6455 pong
+        self.pinged, self.beaten = Flag(), Flag()  # by an RFC 6455 ping of the peer's, by a heartbeat
+        self.pinged_ns: int | None = None  # the latest one arrived
+        self.beaten_ns: int | None = None
         self.other_name = ""  # that this socket may bear: somebody else's token was shown on it
+        self._message = b""  # of which only the first event has the bytes
         self._besides: list[bytes] = []  # frames of no run in progress, until they are searched
         self._besides_bytes = 0
         self._said: set[tuple[str, bool]] = set()  # what violations besides runs were about
@@ -108,7 +114,11 @@ class Incoming:
             if message.data:
                 self.look(message.data, where=f"payload of a {message.opcode.name.lower()}", kind="control", at=arrival)
             if message.opcode is Opcode.PONG:
+                self.pong_data = message.data
                 self._pong(arrival)
+            else:
+                self.pinged_ns = arrival.arrived_ns
+                self.pinged.set()
             return
         if isinstance(message, HarnessError):
             self._break_off(message, arrival)
@@ -116,8 +126,12 @@ class Incoming:
         self._end(message, arrival)
 
     def _events(self, events: list[Event], data: bytes, arrival: Arrival) -> None:
-        whole: bytes = data
-        for event in events or [Event(Kind.OTHER)]:
+        whole = self._message = data
+        # what several runs say is looked at apart: what is one's own in the other's part is no leak
+        parts = list(self._dialect.entries(data)) if len({event.run_id for event in events}) > 1 else []
+        for number, event in enumerate(events or [Event(Kind.OTHER)]):
+            if len(parts) == len(events) > 1:
+                whole = parts[number]
             if self.listeners:
                 for heard in self.listeners:
                     heard.append((event, data))
@@ -226,8 +240,10 @@ class Incoming:
         run.bytes_in += size
         if run.accepted_ns is None:
             run.accepted_ns = arrived_ns
+        if run.story is not None:
+            run.story.append((event, arrived_ns))
         if kind is _TOOL_COMPLETED and not run.tools_repeat_it:
-            run.tools_repeat_it = run.nonce in frame
+            run.tools_repeat_it = run.nonce in (frame or self._message)
         if len(run.frames) < FRAMES_MAX:
             run.frames.append(Frame("in", kind, arrived_ns, arrival.received_ns, frame[:BODY_MAX]))
         self._notes.event(event, run, step, size_bytes=size, arrival=arrival)
@@ -251,20 +267,27 @@ class Incoming:
 
     def _learn(self, event: Event) -> LiveRun | None:
         """The run that an id of the server's belongs to: the one whose request it answers, if there is exactly one."""
-        if self._dialect.ids_from != "server" or not event.run_id:
+        if not event.run_id:
             return None
-        known = self._person.observer.knows(event.run_id)
         waiting = [
-            run
-            for run in self._person.runs.values()
-            if run.run_id.startswith("?") and event.thread_id in ("", run.thread.thread_id)
+            run for run in self._person.runs.values() if run.run_id.startswith("?") and self._answers(event, run)
         ]
-        if known or not waiting:
+        if not waiting or self._person.observer.knows(event.run_id):
             return None
         # a run that ended before its id was told (cut, disconnected) is told it all the same, by what comes of it later
         run = waiting[-1] if event.kind is Kind.STARTED else waiting[0]
         self._person.learn(run, event.run_id)
         return run
+
+    def _answers(self, event: Event, run: LiveRun) -> bool:
+        """Can an event of an unknown run be of this one, whose id the server has still to tell?
+
+        Where the client chooses ids, only that of a run which was started over HTTP is the server's: its thread is
+        named, and the id is nobody's.
+        """
+        if self._dialect.ids_from == "server":
+            return event.thread_id in ("", run.thread.thread_id)
+        return event.thread_id == run.thread.thread_id and not self._person.observer.owner_of(event.run_id)
 
     def _connection_event(self, event: Event, frame: bytes, arrival: Arrival) -> None:
         found = self._person.observer.inspect(frame, event, None, asked_for=self.asked_for)
@@ -273,6 +296,9 @@ class Incoming:
             self._introduced(event, frame, arrival)
         elif event.kind is Kind.PONG:
             self._pong(arrival)
+        elif event.kind is Kind.HEARTBEAT:
+            self.beaten_ns = arrival.arrived_ns
+            self.beaten.set()
         elif event.kind is Kind.REJECTED:
             self.rejection = f"{event.code} {event.text}".strip()
             self.welcome.set()
@@ -297,7 +323,7 @@ class Incoming:
     def _introduced(self, event: Event, frame: bytes, arrival: Arrival) -> None:
         """The peer says whom it takes us for."""
         if event.kind is Kind.WELCOME:
-            self.welcome_id = event.connection_id
+            self.welcome_id, self.welcome_frame = event.connection_id, frame
             if event.connection_id:
                 self._person.observer.own_id(event.connection_id)
             self._name_seen(event.user_id, full=self._dialect.welcome_names_user == "full")
@@ -400,7 +426,7 @@ class Incoming:
         for run in self._person.runs.values():
             if not run.outcome:
                 run.done.set()
-        for flag in (self.welcome, self.ponged, *self.acks.values()):
+        for flag in (self.welcome, self.ponged, self.pinged, self.beaten, *self.acks.values()):
             flag.set()
 
     def _all_ended(self) -> bool:

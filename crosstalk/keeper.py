@@ -11,7 +11,7 @@ import os
 import random
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import gevent
 from gevent.event import Event as Flag
@@ -29,9 +29,10 @@ from crosstalk.config import (
 )
 from crosstalk.crew import Crew
 from crosstalk.generator import Begin, Generator
+from crosstalk.journey import families_played
 from crosstalk.load_test import AtEnd, LoadTest, new_folder
 from crosstalk.load_watch import LoadWatch
-from crosstalk.processes import children_of, end_children, interrupt_main, spare_collections
+from crosstalk.processes import children_of, end_children, interrupt_main
 from crosstalk.ready import revision_told
 from crosstalk.target import BackendFailed, ReferenceBackend, check_ready
 
@@ -40,8 +41,15 @@ logger = logging.getLogger("crosstalk")
 #: the longest that the end may take: users that stop, deletions, the last batches, reports of a long record
 FINISH_S = 600.0
 EXIT_USAGE, EXIT_UNKNOWN, EXIT_NOT_READY = 2, 4, 5
-#: the target is asked for its revision again this often
+#: the target is asked for its revision, and its memory, again this often; oftener with `--memory-trace`
 REVISION_EVERY_S = 30
+
+
+def refuse(text: str) -> NoReturn:
+    """A mistake on the command line or in a file: one line, and Locust ends with code 2."""
+    print(f"crosstalk: {text}", file=sys.stderr, flush=True)
+    end_children(children_of(os.getpid()))
+    raise SystemExit(EXIT_USAGE)
 
 
 class Keeper:
@@ -98,17 +106,11 @@ class Keeper:
             asked = options.headless and self.environment.shape_class is None  # else nobody has said yet how many
             check_target(settings, self.environment.host or "", (options.num_users or 1) if asked else 0)
         except (ConfigError, LimitsError) as problem:
-            self._refuse(str(problem))
-            return
+            refuse(str(problem))
         self.settings = settings
         # a run that hangs must have the time to be told so: cut short, it would only be counted apart
         patience_s = settings.environment.run_timeout_s + 2
         self.environment.stop_timeout = max(self.environment.stop_timeout or 0, patience_s)
-
-    def _refuse(self, text: str) -> None:
-        print(f"crosstalk: {text}", file=sys.stderr, flush=True)
-        end_children(children_of(os.getpid()))
-        raise SystemExit(EXIT_USAGE)
 
     def on_test_start(self, **_: object) -> None:
         if self._finishing:  # the one before may still be writing its reports
@@ -181,7 +183,12 @@ class Keeper:
         if not host:
             log = str(folder / "backend.log")
             reference = ReferenceBackend(
-                seed=settings.seed, faults=settings.faults, log=log, environment=settings.environment.name
+                seed=settings.seed,
+                faults=settings.faults,
+                occasions=settings.occasions,
+                log=log,
+                environment=settings.environment.name,
+                token_life_s=settings.token_life_s,
             )
         from crosstalk.checks.limits import parse_limits
 
@@ -217,6 +224,9 @@ class Keeper:
             folder=folder,
             stop=self._stop_users,
             keep_evidence=self._keep_evidence,
+            families=families_played(self.environment.user_classes),
+            tags=tuple(sorted(options.tags or ())),
+            excluded_tags=tuple(sorted(options.exclude_tags or ())),
         )
         self.load_test = load_test
         generator = Generator(
@@ -229,7 +239,6 @@ class Keeper:
             ask=self._lease_own,
         )
         self.generator = generator
-        spare_collections()
         load_test.readiness = check_ready(generator, self._preflight_number())
         load_test.saw_revision(load_test.readiness.told)
         for warning in settings.warnings:
@@ -296,6 +305,8 @@ class Keeper:
     def _tick(self) -> None:
         """The progress line, and reasons to end early."""
         interactive = sys.stdout.isatty()
+        wanted_s = self.settings.memory_trace_s if self.settings is not None else 0.0
+        every_s = max(1, min(int(wanted_s or REVISION_EVERY_S), REVISION_EVERY_S))
         seconds = 0
         while True:
             gevent.sleep(1.0)
@@ -310,7 +321,7 @@ class Keeper:
                 self._load_watch.look(load_test.elapsed_s, load_test.collector.rows["events"])
             self._pass_on_ids(load_test)
             self._hold_ceiling(load_test)
-            if seconds % REVISION_EVERY_S == 0:  # a greenlet of its own: the target may take its time
+            if seconds % every_s == 0:  # a greenlet of its own: the target may take its time
                 gevent.spawn(self._look_at_revision, load_test)
             if interactive:
                 print(f"\r\x1b[2K{load_test.progress(self.runner.user_count)}", end="", flush=True)

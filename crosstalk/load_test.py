@@ -58,6 +58,11 @@ class LoadTest:
     stop: Callable[[str], None]
     keep_evidence: Callable[[str], None]
     folder: Path
+    families: tuple[str, ...] = ()  # of journeys that somebody of the scenario makes
+    tags: tuple[
+        str, ...
+    ] = ()  # of the tasks that were chosen, and of those that were left out; both empty: all of them
+    excluded_tags: tuple[str, ...] = ()
     started_ns: int = field(default_factory=clock.now_ns)
     readiness: Readiness = field(default_factory=Readiness)
     bad_tokens: dict[str, Any] = field(default_factory=dict)  # shown at the end, let in, left out
@@ -78,7 +83,7 @@ class LoadTest:
     _armed: bool = False
 
     def __post_init__(self) -> None:
-        from crosstalk.checks.exercisable import exercisable
+        from crosstalk.checks.exercisable import BY_ANY_RUN, exercisable
         from crosstalk.checks.limits import parse_limits
         from crosstalk.record.collector import Collector
 
@@ -90,6 +95,8 @@ class LoadTest:
         else:
             lacks = exercisable(settings.dialect)
             wanted = tuple(channel for channel in self.limits.required_channels if not lacks[channel])
+            if self.tags or self.excluded_tags:  # nobody may be left who does what the others need
+                wanted = tuple(channel for channel in wanted if channel in BY_ANY_RUN)
             self.limits = replace(self.limits, required_channels=wanted)
         self.leases = LeaseBook(len(settings.accounts) or PREFLIGHT_NUMBER)
         self.previous = self._find_previous()
@@ -128,12 +135,16 @@ class LoadTest:
         """Called about once a second: is there a reason to end?"""
         if not self.settings.until_judged_s or self.ended_by:
             return
-        from crosstalk.checks.judge_limits import undecided
-
         if self.elapsed_s >= self.settings.until_judged_s:
             self.end(f"--until-judged: {self.settings.until_judged_s:g} s are over")
-        elif self.collector.rows["runs"] and not undecided(self.limits, self.collector.tally):
+        elif self.collector.rows["runs"] and not self._undecided():
             self.end("--until-judged: every limit is decided")
+
+    def _undecided(self) -> bool:
+        from crosstalk.checks.judge_limits import undecided
+
+        by_tag = bool(self.tags or self.excluded_tags)
+        return bool(undecided(self.limits, self.collector.tally, self.families, chosen_by_tag=by_tag))
 
     def saw_revision(self, revision: str) -> None:
         """What the target calls its revision now; "" when it did not say."""
@@ -261,9 +272,13 @@ class LoadTest:
                 "ended_by": self.ended_by or "run time",
                 "run_time_s": self.run_time_s,
                 "users": self.users,
+                "families": list(self.families),
+                "tags": list(self.tags),
+                "excluded_tags": list(self.excluded_tags),
                 "spawn_rate": self.spawn_rate,
                 "seed": settings.seed,
                 "faults": settings.faults,
+                "occasions": settings.occasions,
                 "fail_fast": settings.fail_fast,
                 "log_query": settings.log_query,
             },
@@ -315,7 +330,8 @@ class LoadTest:
         }
 
     def _find_previous(self) -> dict[str, Any] | None:
-        """The last results of the same scenario, environment, target and arrivals, or the baseline that was named.
+        """The last results of the same scenario and tags, environment, target and arrivals, or the baseline that was
+        named.
 
         Where there are only some of other arrivals, the name and the arrivals of the last: they are not compared.
 
@@ -330,7 +346,7 @@ class LoadTest:
             folders = list(reversed(_result_folders(self.settings.results)))
         here = "reference" if self.reference is not None else urlsplit(self.begin.target).netloc
         others: dict[str, Any] | None = None
-        mine = (self.scenario, self.settings.environment.name, here)
+        mine = (self.scenario, [*self.tags], [*self.excluded_tags], self.settings.environment.name, here)
         for folder in folders:
             try:
                 run = orjson.loads((folder / "record" / "run.json").read_bytes())
@@ -340,7 +356,8 @@ class LoadTest:
                 key = "reference" if target.get("reference") else urlsplit(target["url"]).netloc
                 if target.get("ready") is False and not self.settings.baseline:
                     continue  # nothing was judged there: it is no state to compare with
-                if self.settings.baseline or mine == (test["scenario"], test["environment"], key):
+                chosen = (test.get("tags") or [], test.get("excluded_tags") or [])
+                if self.settings.baseline or mine == (test["scenario"], *chosen, test["environment"], key):
                     arrivals = test.get("arrivals") or THINK
                     if why := incomparable(arrivals, self.settings.arrivals):
                         if self.settings.baseline:

@@ -43,6 +43,15 @@ def add_options(parser: Any) -> None:
         env_var="LOCUST_ACCOUNTS",
         help="accounts to use (CSV or JSON: user_id with token, or email with password); empty: accounts are minted",
     )
+    add(
+        "--token-life",
+        type=_count,
+        default=0,
+        metavar="S",
+        env_var="LOCUST_TOKEN_LIFE",
+        help="life of minted tokens in seconds; the reference backend then closes sockets whose token has expired; "
+        "0: as environments.toml says",
+    )
     _add_arrivals(add)
     add(
         "--limits",
@@ -187,11 +196,27 @@ def add_options(parser: Any) -> None:
         "{from} {to}",
     )
     add(
+        "--memory-trace",
+        type=_seconds,
+        default=0.0,
+        metavar="S",
+        env_var="LOCUST_MEMORY_TRACE",
+        help="look every S seconds how much memory the harness's own heap and the target hold, for their slopes; costs "
+        "CPU; 0: off",
+    )
+    add(
         "--faults",
         default="",
         metavar="NAME[:RATE[:WHEN]],…",
         env_var="LOCUST_FAULTS",
         help="what the reference backend is to do wrong (python -m crosstalk.backend --list-faults)",
+    )
+    add(
+        "--occasions",
+        default="",
+        metavar="NAME[:after=S[+for=S]],…",
+        env_var="LOCUST_OCCASIONS",
+        help="what the reference backend is to go through, and be right (python -m crosstalk.backend --list-occasions)",
     )
 
 

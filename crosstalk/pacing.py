@@ -13,6 +13,14 @@ from gevent.event import Event as Flag
 from crosstalk.arrivals import SCHEDULED, Attendance, Callers, Pace, schedule
 from crosstalk.clock import clock
 
+#: pauses before the next attempt to connect; the last one repeats, and each is drawn out by up to half at random
+BACKOFF_S = (0.25, 0.5, 1.0, 2.0, 4.0)
+
+
+def pause_s(attempt: int, rng: random.Random) -> float:
+    """How long to wait after so many attempts that failed before: longer each time, and not as long as others do."""
+    return BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)] * (1 + rng.random() / 2)
+
 
 class Lobby:
     """Where free seats of one process wait for people. Whoever comes while none is free is turned away, and counted."""

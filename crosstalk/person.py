@@ -27,6 +27,8 @@ class Person:
     rng: random.Random
     ordinal: int = 0
     connections: int = 0
+    journeys: int = 0
+    keeps_stories: bool = False  # of its runs, for a journey that looks at them
     display_name: str = ""  # a canary; "" until it has been said
     runs: dict[str, LiveRun] = field(default_factory=dict)
 
@@ -51,18 +53,22 @@ class Person:
         warm_up: bool,
         waited: bool = False,
         colliding: str = "",
+        agent: str = "",
+        named_later: bool = False,
     ) -> tuple[LiveRun, Turn]:
         """The next run of this thread, with its canaries planted, and what is to be said.
 
         Where the server chooses ids, the run has none yet: it is held under a name of its own until it is learned.
 
         :param colliding: an id for the run and its message that others use too, on purpose; "": ids of its own.
+        :param agent: who is to answer; "": whoever does by default.
+        :param named_later: the server chooses this run's id, whoever chooses the others'.
         """
         self.ordinal += 1
         thread.turns += 1
         ordinal = self.ordinal
         nonce, text, context = self._plant(prompt, ordinal)
-        by_client = dialect.ids_from == "client"
+        by_client = dialect.ids_from == "client" and not named_later
         own_id = colliding
         letters = nonce.encode()
         thread.said.add(letters)
@@ -91,6 +97,7 @@ class Person:
             planted=frozenset((letters,)),
             nonce=letters,
             known=frozenset((*thread.said, name.encode()) if name else thread.said),
+            story=[] if self.keeps_stories else None,
         )
         self.runs[run.run_id] = run
         turn = Turn(
@@ -102,6 +109,7 @@ class Person:
             context=context,
             profile={"name": name} if prompt.profile else {},
             traceparent=f"00-{trace_id}-{self.rng.getrandbits(64):016x}-01",
+            agent=agent,
         )
         return run, turn
 

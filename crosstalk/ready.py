@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from crosstalk.accounts import claims_of
+from crosstalk.checks.memory_groups import TARGET
 from crosstalk.clock import clock
 from crosstalk.config import ConfigError, Settings
 from crosstalk.generator import Generator
 from crosstalk.http import CERTIFICATE_WANTED, Answer
 from crosstalk.person import Person
+from crosstalk.record.batch import row
 from crosstalk.session import NotReady, Session
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"
@@ -216,11 +218,17 @@ def advice(problem: NotReady, check: Check) -> str:
 
 
 def revision_told(generator: Generator) -> str:
-    """What the target calls its revision now; "" when it does not say, or does not answer."""
+    """What the target calls its revision now; "" when it does not say, or does not answer. Its memory is noted."""
     path = generator.settings.dialect.health_path
     if not path:
         return ""
     answer = generator.http.call("GET", path, timeout_s=generator.settings.environment.connect_timeout_s)
+    body = answer.body if isinstance(answer.body, dict) else {}
+    size = generator.settings.dialect.memory_told(body)
+    if size is not None:
+        generator.record("memory", row(
+            "memory", worker=generator.worker, at_ns=clock.now_ns(), group=TARGET, file=path, bytes=size, blocks=0,
+        ))  # fmt: skip
     return _revision_in(answer, path)[0]
 
 

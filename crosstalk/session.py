@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 import orjson
 from gevent.event import Event as Flag
 
-from crosstalk.accounts import expires_at_s
+from crosstalk.accounts import expires_at_s, renew_at_s
 from crosstalk.checks.accusation import settled
 from crosstalk.checks.exposure import Exposures
 from crosstalk.checks.violation import delivery, ours
@@ -35,6 +35,8 @@ Caller = Callable[[Call, str], Answer]
 
 #: close codes that refuse a token (1008: policy; 4401, 4403: in the range for applications, after HTTP's)
 REFUSALS = frozenset({1008, 4401, 4403})
+#: close codes that ask to come again: the service restarts, or is too busy just now
+COME_AGAIN = frozenset({1012, 1013})
 #: how long a welcome, an ack or a pong may take before the next step is taken without it
 PROBE_TIMEOUT_S = 1.5
 #: a wait that ends so much later than it should was not fair to the peer; at most so many of them in a row
@@ -49,10 +51,14 @@ RUNS_HELD = 16
 
 
 class NotReady(Exception):
-    """A connection did not become ready. `stage` as in the record; `wrong_identity`: it carries somebody else."""
+    """A connection did not become ready. `stage` as in the record; `wrong_identity`: it carries somebody else.
 
-    def __init__(self, stage: str, reason: str, *, wrong_identity: bool = False) -> None:
+    `said`: what the target said when it turned the connection away, a close code or an HTTP status; 0: nothing.
+    """
+
+    def __init__(self, stage: str, reason: str, *, wrong_identity: bool = False, said: int = 0) -> None:
         super().__init__(f"{stage}: {reason}")
+        self.said = said
         self.stage = stage
         self.reason = reason
         self.wrong_identity = wrong_identity
@@ -84,10 +90,12 @@ class Session:
         )  # fmt: skip
         self._incoming = Incoming(
             dialect=terms.dialect, person=person, notes=self._notes, sinks=sinks, counters=counters,
-            exposures=exposures, on_lost=lambda: self._write("ready"),
+            exposures=exposures, on_lost=self._lost,
         )  # fmt: skip
         self._connection = Connection(self._endpoint(), inbox, self._incoming.take)
+        self._is_open = False  # `open` has come to its end
         self._slowest_ns = 0
+        self._early: tuple[LiveRun, str] | None = None  # what is said before the peer is ready
 
     # --- what users call --------------------------------------------------------------------------------------------
 
@@ -106,17 +114,41 @@ class Session:
         """How many messages have come in, and how the connection ended, if it has (`at_ns`)."""
         return self._connection.frames_in, self._incoming.closing
 
-    def go_to(self, path: str) -> None:
-        """This session's socket is at another path than the dialect's usual one."""
+    @property
+    def watch_s(self) -> float:
+        """How long a run is watched for late events after its end, before that counts."""
+        return max(LATE_WATCH_S, 2 * self._slowest_ns / 1e9)
+
+    @property
+    def connection(self) -> Connection:
+        """The socket itself, for those who try what a chat never does; what comes in is `incoming`'s."""
+        return self._connection
+
+    @property
+    def incoming(self) -> Incoming:
+        return self._incoming
+
+    def go_to(self, path: str, *, receive_buffer_bytes: int = 0) -> None:
+        """This session's socket is at another path than the dialect's usual one; the path may have a query.
+
+        :param receive_buffer_bytes: what the kernel may hold unread for us; 0: what it thinks right.
+        """
+        endpoint = self._connection.endpoint
         if path:
-            parts = urlsplit(self._connection.endpoint.url)
-            url = urlunsplit(parts._replace(path=path))
-            self._connection.endpoint = replace(self._connection.endpoint, url=url)
+            parts, wanted = urlsplit(endpoint.url), urlsplit(path)
+            query = "&".join(filter(None, (wanted.query, parts.query)))
+            endpoint = replace(endpoint, url=urlunsplit(parts._replace(path=wanted.path, query=query)))
+        self._connection.endpoint = replace(endpoint, receive_buffer_bytes=receive_buffer_bytes)
 
     @property
     def welcome_id(self) -> str:
         """What the server calls this connection; "" when its welcome did not say."""
         return self._incoming.welcome_id
+
+    @property
+    def welcome_frame(self) -> bytes:
+        """The frame by which the server said that this connection is ready; b"" where the upgrade says it."""
+        return self._incoming.welcome_frame
 
     @property
     def events_in(self) -> int:
@@ -154,6 +186,8 @@ class Session:
         self._prove_identity()
         for _ in range(1 if self._dialect.socket_per == "run" else 3):
             self.ping()
+        if not self._connection.is_open:
+            self._incoming.ended.wait(PROBE_TIMEOUT_S)  # its end came with the upgrade, and is being delivered
         if self._purpose == "bad_token" and self.is_ready:
             came = "a connection that is ready"
             expected = f"a token is refused that is: {self._wrong}"
@@ -163,6 +197,15 @@ class Session:
             self._incoming.progress.ready_ns = None
             refused = self._incoming.closing.code in REFUSALS
             self._fail("authenticate" if refused else "ready", why, refused=refused)
+        self._is_open = True
+        if self._incoming.ended.is_set():
+            self._write("ready")
+
+    def _lost(self) -> None:
+        """The peer has ended a connection that was ready. One that the upgrade made ready may never have been: that is
+        told when `open` has looked."""
+        if self._is_open or self._dialect.ready_by != "upgrade":
+            self._write("ready")
 
     def _was_never_ready(self) -> str:
         """Why a socket that the upgrade made ready was not; "" for one that is, or whose run is over already."""
@@ -182,6 +225,7 @@ class Session:
         waited: bool = False,
         cancel_after_s: float | None = None,
         colliding: str = "",
+        agent: str = "",
     ) -> LiveRun:
         """Say a prompt and see its run through. The run's row is written before this returns.
 
@@ -189,10 +233,12 @@ class Session:
         :param waited: its time had passed before its user was free and connected.
         :param cancel_after_s: lose patience then, and cancel the run if it has not ended.
         :param colliding: an id for the run that others use too, on purpose.
+        :param agent: who is to answer; "": whoever does by default.
         """
         run, turn = self._person.prepare(
-            prompt, thread, self._dialect, intended_ns=intended_ns, warm_up=warm_up, waited=waited, colliding=colliding
-        )
+            prompt, thread, self._dialect, intended_ns=intended_ns, warm_up=warm_up, waited=waited, colliding=colliding,
+            agent=agent,
+        )  # fmt: skip
         return self._see_through(
             run,
             lambda: (
@@ -200,6 +246,20 @@ class Session:
                 or self._lose_patience(run, cancel_after_s)
             ),
         )
+
+    def ask_over_http(
+        self, prompt: Prompt, thread: Thread, call: Caller, *, intended_ns: int | None, warm_up: bool,
+        waited: bool = False, agent: str = "",
+    ) -> LiveRun:  # fmt: skip
+        """A run that is started over HTTP and whose events come on this socket; it has an id once the server tells one.
+
+        :param call: makes an HTTP call of the dialect's with this person's token.
+        """
+        run, turn = self._person.prepare(
+            prompt, thread, self._dialect, intended_ns=intended_ns, warm_up=warm_up, waited=waited, agent=agent,
+            named_later=True,
+        )  # fmt: skip
+        return self._see_through(run, lambda: self._start_over_http(run, turn, call))
 
     def ask_alone(
         self,
@@ -228,6 +288,28 @@ class Session:
         finally:
             self.close()
 
+    def ask_early(self, prompt: Prompt, thread: Thread, *, warm_up: bool) -> LiveRun:
+        """Open, and say a prompt right behind the upgrade, before the peer is ready. See its run through.
+
+        A peer may refuse to hear it then: its run is cut, with its `refusal`.
+        """
+        run, turn = self._person.prepare(prompt, thread, self._dialect, intended_ns=None, warm_up=warm_up)
+        self._early = (run, self._dialect.prompt(turn) or "")
+        try:
+            return self._see_through(run, lambda: self._open_with(run))
+        finally:
+            self._early = None
+
+    def _open_with(self, run: LiveRun) -> str:
+        try:
+            self.open()
+        except NotReady as problem:
+            if problem.wrong_identity:
+                raise
+            run.refusal = str(problem)
+            return "cut"
+        return ""
+
     def _see_through(self, run: LiveRun, start: Callable[[], str]) -> LiveRun:
         """Start a run and wait for its end. `start` returns "", or how the run ended before it began."""
         self._counters.runs_started += 1
@@ -240,6 +322,8 @@ class Session:
             lag_ns = 0 if run.waited else run.sent_ns - run.intended_ns
             self._counters.schedule_lag_max_ns = max(lag_ns, self._counters.schedule_lag_max_ns)
             ended_by = start() or self._await_end(run)
+            if ended_by == "lost" and self._was_put_off(run):
+                ended_by = "refused"
         finally:
             # a user that is stopped in mid-run is killed in the wait above: the run is cut, and still recorded
             self._conclude(run, ended_by)
@@ -262,23 +346,49 @@ class Session:
 
     def _lose_patience(self, run: LiveRun, after_s: float | None) -> str:
         """Cancel a run that is still going on after so long; its end is awaited like any other."""
-        if after_s is None or run.done.wait(after_s) or run.run_id.startswith("?"):
-            return ""
-        frame = self._dialect.cancel(run.run_id)
+        return "" if after_s is None or run.done.wait(after_s) else self.cancel(run)
+
+    def cancel(self, run: LiveRun) -> str:
+        """Ask for the end of a run in progress; "", or how the run ended by that.
+
+        Nothing is asked where the protocol has no word for it, or the run's id is not known yet.
+        """
+        frame = None if run.run_id.startswith("?") else self._dialect.cancel(run.run_id)
         if frame is None:
             return ""
         run.cancelled_ns = clock.now_ns()
         self._person.observer.abandoned(run.ordinal, at_ns=clock.now_ns())
         return self._say(run, frame)
 
+    def _start_over_http(self, run: LiveRun, turn: Turn, call: Caller) -> str:
+        wanted = self._dialect.start_over_http(turn)
+        if wanted is None:
+            raise ValueError(f"dialect {self._dialect.name} starts no runs over HTTP")
+        answer = self._ask_for(run, wanted, call)
+        if run.refusal:
+            return "refused" if answer.status else "lost"
+        told = self._dialect.started(answer.body).run_id
+        if told and run.run_id.startswith("?"):  # else its first event has told it
+            self._person.learn(run, told)
+        elif told and told != run.run_id:
+            run.refusal = f"{wanted.method} {wanted.path}: run {told}, and its events are of run {run.run_id}"
+            return "refused"
+        return ""
+
+    def _ask_for(self, run: LiveRun, wanted: Call, call: Caller) -> Answer:
+        """Make the call that makes a run. Where nothing of use came back, the run's refusal says why."""
+        body = orjson.dumps(wanted.json or {})
+        run.keep_frame("out", "prompt", arrived_ns=run.sent_ns, received_ns=run.sent_ns, body=body)
+        answer = call(wanted, run.trace_id)
+        if answer.error or not isinstance(answer.body, dict):
+            run.refusal = f"{wanted.method} {wanted.path}: {answer.error or 'no JSON object came back'}"
+        return answer
+
     def _start_alone(self, run: LiveRun, turn: Turn, call: Caller) -> str:
         wanted = self._dialect.create(turn)
         if wanted is not None:
-            body = orjson.dumps(wanted.json or {})
-            run.keep_frame("out", "prompt", arrived_ns=run.sent_ns, received_ns=run.sent_ns, body=body)
-            answer = call(wanted, run.trace_id)
-            if answer.error or not isinstance(answer.body, dict):
-                run.refusal = f"{wanted.method} {wanted.path}: {answer.error or 'no JSON object came back'}"
+            answer = self._ask_for(run, wanted, call)
+            if run.refusal:
                 return "refused" if answer.status else "lost"
             place = self._dialect.created(answer.body)
             run.thread.thread_id = run.thread.thread_id or place.thread_id
@@ -308,7 +418,22 @@ class Session:
             return False
         return self._wait_for(self._incoming.ponged, PROBE_TIMEOUT_S) and not self._incoming.ended.is_set()
 
-    def exchange(self, frame: str, *, asked_for: int = 0) -> list[tuple[Event, bytes]]:
+    def answers(self) -> bool:
+        """Does the peer still answer here? By a probe, or where the protocol has none by a ping."""
+        name = f"here-{self._person.rng.getrandbits(40):010x}"
+        frame = self._dialect.probe(name)
+        if frame is None or not self.is_ready:
+            return self.is_ready and self.ping()
+        self._incoming.acks[name] = flag = Flag()
+        try:
+            self._connection.send(frame)
+            return self._wait_for(flag, PROBE_TIMEOUT_S) and self.is_ready
+        except OSError:
+            return False
+        finally:
+            del self._incoming.acks[name]
+
+    def exchange(self, frame: str | bytes, *, asked_for: int = 0) -> list[tuple[Event, bytes]]:
         """Send a frame and collect every event that comes before the answer to a ping sent right behind it.
 
         A server that answers in order has then said all that it says at once. Empty when the socket has ended.
@@ -321,7 +446,10 @@ class Session:
         self._incoming.listeners.append(heard)
         self._incoming.asked_for = asked_for
         try:
-            self._connection.send(frame)
+            if isinstance(frame, bytes):
+                self._connection.send_binary(frame)
+            else:
+                self._connection.send(frame)
             self.ping()
         except OSError:
             pass  # its end is being delivered
@@ -330,9 +458,34 @@ class Session:
             self._incoming.listeners[:] = [one for one in self._incoming.listeners if one is not heard]
         return heard
 
-    def listen(self) -> list[tuple[Event, bytes]]:
-        """Every event that comes from here on, until `hush`: the list grows."""
-        heard: list[tuple[Event, bytes]] = []
+    @property
+    def expires_s(self) -> float:
+        """When the newest token shown here expires, in unix seconds; infinity where it does not say."""
+        return expires_at_s(self._token)
+
+    @property
+    def renew_at_s(self) -> float:
+        """From when on a fresh token should be shown, in unix seconds."""
+        return renew_at_s(self._token)
+
+    def renew(self, token: str) -> bool:
+        """Show a fresh token of the same person on this socket, also in mid-run; was it taken?
+
+        What the token before it was good for, this one is from then on: its expiry excuses nothing any more.
+        """
+        frame = self._dialect.authenticate_again(token)
+        if frame is None or not self.is_ready:
+            return False
+        heard = [event for event, _ in self.exchange(frame)]
+        taken = any(event.kind is Kind.ACK and event.user_id in ("", self._person.name) for event in heard)
+        taken = taken and self.is_ready and not any(event.kind is Kind.REJECTED for event in heard)
+        if taken:
+            self._token = token
+        return taken
+
+    def listen(self, into: list[tuple[Event, bytes]] | None = None) -> list[tuple[Event, bytes]]:
+        """Every event that comes from here on, until `hush`: the list grows. `into`: a list to put them in."""
+        heard: list[tuple[Event, bytes]] = [] if into is None else into
         self._incoming.listeners.append(heard)
         return heard
 
@@ -401,6 +554,8 @@ class Session:
                 self._connection.send(frame)
         except OSError:
             pass  # its end is being delivered
+        if self._early is not None:
+            self._say(*self._early, begins=True)
 
     def _wait_for_welcome(self) -> None:
         self._wait_for(self._incoming.welcome, self._terms.connect_timeout_s)
@@ -466,7 +621,10 @@ class Session:
         refused = refused or self._incoming.progress.http_status in (401, 403)
         outcome = "ready" if wrong_identity else "refused" if refused else "cut" if self._incoming.broken else "failed"
         self._write(outcome)
-        raise NotReady(stage, reason, wrong_identity=wrong_identity)
+        said = (
+            self._incoming.closing.code if self._incoming.closing.by == "peer" else self._incoming.progress.http_status
+        )
+        raise NotReady(stage, reason, wrong_identity=wrong_identity, said=said or 0)
 
     def _fail_here(self, failed: ConnectFailed) -> NoReturn:
         """It is our fault: its row tells of no error, so that this attempt is nobody's but ours."""
@@ -490,7 +648,7 @@ class Session:
         if self._lapsed() and not run.check.ended:
             return "cut"
         if run.refusal:
-            return "refused"
+            return "refused" if self._early is None else "cut"
         if not run.check.ended:
             return "lost"
         deadline_ns = clock.now_ns() + int(STRAGGLERS_S * 1e9)
@@ -498,6 +656,19 @@ class Session:
             run.moved.clear()
             run.moved.wait(left_ns / 1e9)
         return "end"
+
+    def _was_put_off(self, run: LiveRun) -> bool:
+        """Did the prompt meet a goodbye that asks to come again (1012, 1013), before anything had come of it?
+
+        Then it was not taken, and the target has said so: its run is refused, not lost.
+        """
+        if not self._connection.is_open:  # its end was read; it may still be on its way to us
+            self._incoming.ended.wait(PROBE_TIMEOUT_S)
+        closing = self._incoming.closing
+        if run.events or closing.by != "peer" or closing.code not in COME_AGAIN:
+            return False
+        run.refusal = f"close {closing.code} {closing.reason}".strip()
+        return True
 
     def _is_done_in_time(self, run: LiveRun) -> bool:
         """Is there nothing to wait for any more? What counts is when the end arrived, not when this user was woken."""
@@ -620,8 +791,7 @@ class Session:
         runs = self._person.runs
         if runs.get(run.run_id) is not run:
             return True
-        end_ns, now_ns = run.check.times.end_ns, clock.now_ns()
-        window_ns = int(max(LATE_WATCH_S * 1e9, 2 * self._slowest_ns))
+        end_ns, now_ns, window_ns = run.check.times.end_ns, clock.now_ns(), int(self.watch_s * 1e9)
         watched = end_ns is not None and run.unwatched_ns is None
         if not run.outcome or (end_ns and watched and now_ns - end_ns < window_ns):
             return False

@@ -210,9 +210,10 @@ class Stream:
             self._socket.sendall(data)
 
 
-def connect(host: str, port: int, timeout_s: float) -> Stream:
+def connect(host: str, port: int, timeout_s: float, receive_buffer_bytes: int = 0) -> Stream:
     """Resolve and connect, trying every address.
 
+    :param receive_buffer_bytes: what the kernel may hold unread; 0: what it thinks right.
     :raises socket.gaierror: the name does not resolve.
     :raises OSError: nobody answers there.
     """
@@ -223,6 +224,8 @@ def connect(host: str, port: int, timeout_s: float) -> Stream:
         sock = socket.socket(family, kind, protocol)
         try:
             sock.settimeout(timeout_s)
+            if receive_buffer_bytes:  # before the connect, which tells the peer of it
+                sock.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_RCVBUF, receive_buffer_bytes)
             sock.connect(address)
             sock.setsockopt(stdlib_socket.IPPROTO_TCP, stdlib_socket.TCP_NODELAY, 1)
             return Stream(sock, begun_ns)

@@ -32,14 +32,22 @@ class ReferenceBackend:
 
     It runs in a session of its own, so that Ctrl+C does not reach it before the harness, and ends when its standard
     input closes, so that it cannot outlive the harness either.
+
+    :param token_life_s: of the tokens that it makes; then it also closes sockets whose token has expired. 0: its own.
     """
 
-    def __init__(self, *, seed: int, faults: str, log: str, environment: str) -> None:
+    def __init__(
+        self, *, seed: int, faults: str, log: str, environment: str, occasions: str = "", token_life_s: int = 0
+    ) -> None:
         self.token_secret = secrets.token_hex(32)
         command = [sys.executable, "-m", "crosstalk.backend", "--port", "0", "--seed", str(seed), "--exit-with-stdin"]
         command += ["--environment", environment]  # so that a token of another one is refused
+        if token_life_s:
+            command += ["--token-life", str(token_life_s), "--close-at-expiry"]
         for fault in filter(None, faults.split(",")):
             command += ["--fault", fault]
+        for occasion in filter(None, occasions.split(",")):
+            command += ["--occasion", occasion]
         with open(log, "wb") as log_file:
             self._process = subprocess.Popen(
                 command,

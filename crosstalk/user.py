@@ -6,6 +6,8 @@ the subclass's business.
 
 from __future__ import annotations
 
+import math
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -17,13 +19,12 @@ from crosstalk.arrivals import Pace
 from crosstalk.clock import clock
 from crosstalk.config import ConfigError
 from crosstalk.generator import Generator
+from crosstalk.journey import Journey, journey
 from crosstalk.live_run import LiveRun, Prompt, Thread
-from crosstalk.pacing import Lobby
+from crosstalk.pacing import Lobby, pause_s
 from crosstalk.person import Person
 from crosstalk.session import NotReady, Session
-
-#: pauses before the next attempt to connect; the last one repeats, and each is drawn out by up to half at random
-BACKOFF_S = (0.25, 0.5, 1.0, 2.0, 4.0)
+from crosstalk.wire.event import Event
 
 
 class ChatUser(User):  # type: ignore[misc]
@@ -32,6 +33,10 @@ class ChatUser(User):  # type: ignore[misc]
     abstract = True
     #: turns of this user follow the load test's arrival process; not those of somebody in another user's hands
     follows_arrivals = True
+    #: has its connection before its first task, where a socket carries all of a user's threads
+    connects_at_start = True
+    #: of the journeys that it makes, as checks/families.py calls it; "": it makes none
+    family = ""
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
@@ -85,7 +90,7 @@ class ChatUser(User):  # type: ignore[misc]
         try:
             for one in (self, *self.beside):
                 one.enrol()
-            if self.generator.settings.dialect.socket_per == "user":
+            if self.connects_at_start and self.generator.settings.dialect.socket_per == "user":
                 self.connect()
         except ConfigError as problem:
             self.environment.events.crosstalk_problem.fire(text=str(problem))
@@ -151,6 +156,11 @@ class ChatUser(User):  # type: ignore[misc]
             self.generator.disconnected(self.person)
             self._session = None
 
+    def linger(self) -> None:
+        """Stay connected until nothing of the last run can come late any more (channel 17), or the load test ends."""
+        if self._session is not None and self.generator.settings.dialect.socket_per != "run":
+            self.generator.stopping.wait(self._session.watch_s + 0.1)
+
     def delete(self, thread: Thread) -> None:
         """Leave nothing of a thread behind. A socket of its own is closed before: its end is not the target's doing."""
         if thread.turns and thread.thread_id:
@@ -158,15 +168,27 @@ class ChatUser(User):  # type: ignore[misc]
                 self.hang_up()
             self.generator.delete_thread(self.person, thread.thread_id)
 
-    def connect(self, thread: Thread | None = None) -> Session:
+    def connect(
+        self,
+        thread: Thread | None = None,
+        *,
+        within_s: float = math.inf,
+        turned_away: list[NotReady] | None = None,
+        heard: list[tuple[Event, bytes]] | None = None,
+    ) -> Session:
         """A ready session: the one at hand, or a new one. Tries again with growing pauses until the load test ends.
 
         :param thread: whose socket is wanted, where each thread has its own.
+        :param within_s: begin no attempt later than that.
+        :param turned_away: gets the reason of each attempt that failed.
+        :param heard: gets every event of a new one, from the first on.
+        :raises NotReady: of the last attempt, when `within_s` is over.
         :raises StopUser: the load test ends, or the socket carries somebody else.
         """
         if self._session is not None and self._session.is_ready and self._thread is thread:
             return self._session
         generator, attempt = self.generator, 0
+        begun_ns = clock.now_ns()
         self.held_up()
         while not generator.stopping.is_set():
             if self._session is not None:
@@ -175,17 +197,37 @@ class ChatUser(User):  # type: ignore[misc]
             try:
                 if thread is not None and not thread.socket_path:
                     self._make(thread)
-                self._session = generator.connect(self.person, thread.socket_path if thread else "")
+                self._session = generator.connect(self.person, thread.socket_path if thread else "", heard=heard)
                 self._thread = thread
                 return self._session
             except NotReady as problem:
                 self._session = None
                 if problem.wrong_identity:
                     raise StopUser(problem.reason) from None
-            pause_s = BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)]
-            generator.stopping.wait(pause_s * (1 + self.person.rng.random() / 2))
+                if turned_away is not None:
+                    turned_away.append(problem)
+                if clock.now_ns() - begun_ns > within_s * 1e9:
+                    raise
+            generator.stopping.wait(pause_s(attempt, self.person.rng))
             attempt += 1
         raise StopUser("the load test ends")
+
+    def connect_at(self, socket_path: str, *, receive_buffer_bytes: int = 0) -> Session:
+        """A new session of another sort, in place of the one at hand, where each user has one socket; one attempt.
+
+        :param socket_path: where its socket is; "": at the dialect's usual path.
+        :param receive_buffer_bytes: what the kernel may hold unread for us; 0: what it thinks right.
+        :raises NotReady: it did not become ready.
+        """
+        self.held_up()
+        self.hang_up()
+        self._thread = None
+        self._session = self.generator.connect(self.person, socket_path, receive_buffer_bytes=receive_buffer_bytes)
+        return self._session
+
+    def journey(self) -> AbstractContextManager[Journey]:
+        """A journey of this user's family: `with self.journey() as journey: with journey.step("login") as step: …`."""
+        return journey(self.generator, self.person, self.family)
 
     def _make(self, thread: Thread) -> None:
         """:raises NotReady: the target did not make the thread; the attempt is on record."""
@@ -197,17 +239,21 @@ class ChatUser(User):  # type: ignore[misc]
             raise
 
     def ask(
-        self, prompt: Prompt, thread: Thread, *, cancel_after_s: float | None = None, colliding: str = ""
-    ) -> LiveRun:
+        self, prompt: Prompt, thread: Thread, *, cancel_after_s: float | None = None, colliding: str = "",
+        agent: str = "", over_http: bool = False, timed: bool = True,
+    ) -> LiveRun:  # fmt: skip
         """One turn: says the prompt and sees its run through. What went wrong is data; nothing is raised for it.
 
         :param cancel_after_s: cancel the run if it has not ended by then (not where each run has a socket of its own).
         :param colliding: an id for the run that others use too, on purpose (where the client chooses ids).
+        :param agent: who is to answer, where a socket carries more than one run; "": whoever does by default.
+        :param over_http: the run is started over HTTP, and its events come on the socket (where the dialect has that).
+        :param timed: its times are judged; not those of a run that is slow on purpose.
         """
         generator = self.generator
         socket_per = generator.settings.dialect.socket_per
         if socket_per == "run":
-            how = self._start()
+            how = self._start(timed)
             session = generator.session(self.person)
             try:
                 return session.ask_alone(prompt, thread, partial(generator.call, self.person), **how)
@@ -216,10 +262,13 @@ class ChatUser(User):  # type: ignore[misc]
             finally:
                 generator.disconnected(self.person)
         session = self.connect(thread if socket_per == "thread" else None)
-        return session.ask(prompt, thread, cancel_after_s=cancel_after_s, colliding=colliding, **self._start())
+        how = {"agent": agent, **self._start(timed)}
+        if over_http:
+            return session.ask_over_http(prompt, thread, partial(generator.call, self.person), **how)
+        return session.ask(prompt, thread, cancel_after_s=cancel_after_s, colliding=colliding, **how)
 
-    def _start(self) -> dict[str, Any]:
+    def _start(self, timed: bool) -> dict[str, Any]:
         """When the turn that starts now was intended (None: now), whether it had to wait, and whether it is judged."""
         taken = self._pace.take() if self._pace is not None else None
         intended_ns, waited = taken or (None, False)
-        return {"intended_ns": intended_ns, "waited": waited, "warm_up": self.generator.warm_up}
+        return {"intended_ns": intended_ns, "waited": waited, "warm_up": self.generator.warm_up or not timed}

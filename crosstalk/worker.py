@@ -18,7 +18,7 @@ from locust.runners import STATE_INIT, WorkerRunner
 from crosstalk.clock import clock, retie
 from crosstalk.config import ConfigError, load_settings
 from crosstalk.generator import Begin, Generator
-from crosstalk.processes import die_with_parent, ignore_interrupt, spare_collections
+from crosstalk.processes import die_with_parent, ignore_interrupt
 from crosstalk.roll import BEAT_S, HAND_OVER_S, SILENT_S, introduction, reason_not_to_begin
 
 logger = logging.getLogger("crosstalk")
@@ -149,7 +149,6 @@ class Worker:
                 ),
                 ask=lambda wanted: self._send("crosstalk_lease", {"wanted": wanted}),
             )
-            spare_collections()
         except ConfigError as problem:
             self._cannot_begin(f"does not begin: {problem}")
         except Exception as error:  # whatever it is, this worker generates nothing, and the verdict must know

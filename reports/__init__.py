@@ -20,7 +20,7 @@ class ReportFailed(Exception):
     """The reports were not made; the text ends with what their process said last."""
 
 
-def publish(folder: Path, *, deadline_s: float = DEADLINE_S) -> dict[str, Any]:
+def publish(folder: Path, *, deadline_s: float = DEADLINE_S, suites: bool = False) -> dict[str, Any]:
     """Make all reports of the load test in `folder` (`results/<id>` or its `record/`) and return its verdict.
 
     The work is done by a process of its own: drawing neither stalls the caller's loop nor takes it down. Where
@@ -29,10 +29,11 @@ def publish(folder: Path, *, deadline_s: float = DEADLINE_S) -> dict[str, Any]:
     The verdict has one key that verdict.json has not: `closing`, the summary for the terminal, in colour where standard
     output is one and `NO_COLOR` is not set. Whoever runs the load test prints it last, where it is seen.
 
+    :param suites: `closing` ends with the table of the platform's checks and suites by their names (suites.py).
     :raises ReportFailed: when no verdict was written. Problems with single reports are printed and do not raise.
     """
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    options = ["--step-summary", "--show", *(["--colour"] if colour else [])]
+    options = ["--step-summary", "--show", *(["--colour"] if colour else []), *(["--suites"] if suites else [])]
     command = [sys.executable, "-m", "reports", "html", *options, str(folder)]
     try:
         # A session of its own: Ctrl+C meant for the load test must not leave it without its reports.

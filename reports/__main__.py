@@ -1,8 +1,9 @@
-"""`python -m reports show DIR [--failures]`, `evidence DIR`, `html DIR`, `trace NAME [DIR]`, `reproduce NAME [DIR]`.
+"""`python -m reports show DIR [--failures]`, `evidence DIR`, `html DIR`, `trace NAME [DIR]`, `suites [DIR]`,
+`reproduce NAME [DIR]`.
 
 DIR is results/<id>, results/latest, or a record folder itself. Exit codes: 0 done (whatever the verdict is: that is
 in verdict.json), 1 something could not be written, 2 misuse: no such folder, no record in it, unknown command, unknown
-name; of `reproduce` also 4 it did not leak again, 5 the target is not there.
+name; of `suites` the verdict's; of `reproduce` also 4 it did not leak again, 5 the target is not there.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m reports", description="Pages made from the record of a load test.")
-    shown = "show | evidence | trace | reproduce | html"
+    shown = "show | evidence | trace | suites | reproduce | html"
     commands = parser.add_subparsers(dest="command", required=True, metavar=shown)
     show = commands.add_parser("show", help="print the closing summary")
     html = commands.add_parser("html", help="make all reports again, from the record alone")
@@ -30,6 +31,10 @@ def main(arguments: list[str] | None = None) -> int:
         "--step-summary", action="store_true", help="append summary.md to the file that GITHUB_STEP_SUMMARY names"
     )
     html.add_argument("--show", action="store_true", help="print the closing summary too")
+    html.add_argument("--suites", action="store_true", help="print the platform's checks and suites by name too")
+    suites = commands.add_parser("suites", help="print the platform's checks and suites by name, with their results")
+    suites.add_argument("folder", type=Path, metavar="DIR", nargs="?", default=Path("results/latest"))
+    suites.add_argument("--previous", type=Path, metavar="DIR", help="last time; default: what it was compared with")
     for command in (show, evidence, html):
         command.add_argument(
             "--colour", action="store_true", help="in colour also where standard output is no terminal"
@@ -55,6 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace, more: list[str]) -> int:
     if options.command == "reproduce":
         return _reproduce(options, more)
+    if options.command == "suites":
+        return _suites(options.folder, options.previous)
     if options.command == "trace":
         _trace(options.folder, options.name)
         return 0
@@ -66,6 +73,9 @@ def _run(options: argparse.Namespace, more: list[str]) -> int:
         _failures(options.folder, colour=options.colour)
     elif options.command == "show" or options.show:
         _show(options.folder, colour=options.colour)
+    if options.command == "html" and options.suites:
+        _print("\n")
+        _suites(options.folder, None)
     return 0
 
 
@@ -163,6 +173,19 @@ def _trace(folder: Path, name: str) -> None:
     from reports.trace import one
 
     _print(f"{one(judged(locate(folder), []), name)}\n")
+
+
+def _suites(folder: Path, previous: Path | None) -> int:
+    from reports.build import judged
+    from reports.material import locate
+    from reports.redact import redact
+    from reports.suites import load, previous_of, results, table
+
+    material = judged(locate(folder), [])
+    named, last = load(), previous or previous_of(material)
+    before = results(named, judged(locate(last), [])) if last is not None else None
+    _print(redact(table(results(named, material), before)))
+    return int(material.verdict["exit_code"])
 
 
 def _named(folder: Path) -> str:

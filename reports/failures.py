@@ -8,11 +8,13 @@ from typing import Any
 
 from crosstalk.checks.causes import GROUPS_MAX, where_it_broke
 from crosstalk.checks.causes_rules import STAGES
+from crosstalk.checks.families import FAMILIES
+from crosstalk.checks.metrics import METRICS, metric_of, place_in
 from crosstalk.record.parts import Record
 from reports import numbers
 from reports.log_query import log_query
 
-TABLES = ("runs", "connections", "violations")
+TABLES = ("runs", "connections", "violations", "steps")
 Failure = dict[str, Any]
 
 
@@ -29,12 +31,23 @@ def listed(verdict: dict[str, Any]) -> list[Failure]:
 
 def explaining(verdict: dict[str, Any], about: str) -> list[Failure]:
     """Groups behind what failed. :param about: a metric, the name of a violation, or "channel 2"."""
+    of_steps = metric_of(about) if "[" in about or about in METRICS else None
+    if of_steps is not None and of_steps.source == "step":
+        return [one for one in listed(verdict) if one["of"] == "steps" and _of_place(one, *place_in(about))]
     fits = _BEHIND.get(about) or (lambda one: _names(one, about))
     return [one for one in listed(verdict) if fits(one)]
 
 
 def _names(one: Failure, name: str) -> bool:
     return re.search(rf"\b{re.escape(name.replace('_', ' '))}\b", str(one["signature"]).replace("_", " ")) is not None
+
+
+def _of_place(one: Failure, family: str, step: str | None) -> bool:
+    """Is a group of failed steps of that family ("": of any), and of that step (None, "": of any)?"""
+    title, _, rest = str(one["signature"]).partition(", ")
+    return family in ("", *(name for name, said in FAMILIES.items() if said == title)) and (
+        not step or rest.startswith(f"{step}: expected ")
+    )
 
 
 def _lost(one: Failure) -> bool:

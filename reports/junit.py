@@ -1,7 +1,8 @@
-"""`junit.xml`: a suite a phase with a case a limit, and suites for delivery and isolation, for pipelines to draw.
+"""`junit.xml`: a suite a phase with a case a limit, a suite a family of journeys with a case a step, and suites for
+delivery and isolation, for pipelines to draw.
 
 A limit that failed is a `failure`; one that is unknown is an `error` where that counts and `skipped` where it is only
-printed as NOT JUDGED: it is never a pass.
+printed as NOT JUDGED: it is never a pass. Nor is a step that the target has not, or that was cut each time: `skipped`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from reports import failures
+from reports import failures, journeys
 from reports.markup import printable
 from reports.material import Material
 from reports.words import channel_claim, limit_state, limit_text, metric_text, value_text
@@ -35,7 +36,12 @@ class Case:
 
 def junit(material: Material) -> str:
     verdict, load_test = material.verdict, material.load_test
-    suites = {**_phases(verdict), "delivery": _delivery(verdict), "isolation": _isolation(verdict)}
+    suites = {
+        **_phases(verdict),
+        **_journeys(verdict),
+        "delivery": _delivery(verdict),
+        "isolation": _isolation(verdict),
+    }
     began = datetime.fromtimestamp(material.started_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     took_s = max(int(load_test.get("ended_ns") or 0) - material.started_ns, 0) / 1e9
     arrivals = _plain(str(load_test.get("arrivals", "think")))
@@ -76,6 +82,33 @@ def _limit(limit: dict[str, Any]) -> Case:
         "not reached": f"not reached: {reason}",
     }
     return Case(str(limit["name"]), outcome, told.get(state, message), reason, str(limit["metric"]))
+
+
+def _journeys(verdict: dict[str, Any]) -> dict[str, list[Case]]:
+    return {f"journeys of {one['family']}": _family(one) for one in journeys.families(verdict)}
+
+
+def _family(family: dict[str, Any]) -> list[Case]:
+    cases = [_step(family, one) for one in family["steps"]]
+    return cases or [Case("a step", "error", f"{family['reason']}: nobody came so far")]
+
+
+def _step(family: dict[str, Any], step: dict[str, Any]) -> Case:
+    about = f"steps_ok[{family['family']}/{step['step']}]"
+    if step["failed"]:
+        told = [
+            f"expected {one['expected']}, came {one['came']} ({one['account']}{_of_run(one)})"
+            for one in step["examples"]
+        ]
+        return Case(step["step"], "failure", journeys.failure(step, separator=","), "\n".join(told), about)
+    if step["ok"]:
+        return Case(step["step"], about=about)
+    why = f"not offered: {step['why_not_offered']}" if step["not_offered"] else f"cut each time, {step['cut']} in all"
+    return Case(step["step"], "skipped", why, about=about)
+
+
+def _of_run(example: dict[str, Any]) -> str:
+    return f", run {example['run']}" if example["run"] else ""
 
 
 def _delivery(verdict: dict[str, Any]) -> list[Case]:

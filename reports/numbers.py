@@ -9,6 +9,9 @@ import math
 import re
 from datetime import UTC, datetime
 
+from crosstalk.checks import words
+from crosstalk.checks.metrics import metric_unit
+
 #: U+202F keeps "12 400" together on one line; the terminal and Markdown take the comma
 THIN = "\u202f"
 COMMA = ","
@@ -86,6 +89,8 @@ def quantity(value: float | None, *, metric: str, statistic: str, separator: str
         return NONE
     if statistic == "share":
         return share(value, separator=separator)
+    if statistic == "slope":
+        return f"{words.number(round(value, 2))} {metric_unit(metric)}"
     if metric.endswith("_ms"):
         return milliseconds(value, separator=separator)
     return count(value, separator=separator) if math.isfinite(value) else NO_END

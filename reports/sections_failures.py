@@ -20,8 +20,8 @@ TITLE = "Where it broke"
 #: groups that are shown in full, and of these, those whose example is drawn
 IN_FULL, DRAWN = 12, 4
 LEAD = (
-    "Every failed run and connection is in exactly one group. What the record shows is a fact; a cause is what may be "
-    "behind it, with how sure that is."
+    "Every failed run, connection and step of a journey is in exactly one group. What the record shows is a fact; a "
+    "cause is what may be behind it, with how sure that is."
 )
 
 
@@ -124,7 +124,7 @@ def _example(one: Failure) -> list[tuple[object, object]]:
     pairs = [
         ("user", one["example_user"]),
         ("run", element("code", one["example_run"]) if one["example_run"] else ""),
-        ("connection", element("code", one["example_connection"])),
+        ("connection", element("code", one["example_connection"]) if one["example_connection"] else ""),
         ("trace", element("code", one["example_trace_id"]) if one["example_trace_id"] else ""),
         ("began", f"{numbers.instant(one['example_from_ns'])}, under way for {took}"),
     ]

@@ -11,8 +11,6 @@ from reports import figures, numbers
 from reports.markup import Html, definitions, details, element, join, paragraph, section, table
 from reports.material import Material
 
-#: key of run.json → heading
-PROVENANCE = (("load_test", "Load test"), ("target", "Target"), ("provenance", "Made with"), ("workers", "Workers"))
 CLOSE_CODES = {
     1000: "normal",
     1001: "going away",

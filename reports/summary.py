@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from crosstalk.checks.judge_arrivals import arrivals_text
-from reports import evidence, failures, numbers
+from reports import evidence, failures, journeys, numbers, sections_soak
 from reports.markup import printable
 from reports.material import Material
 from reports.words import (
@@ -52,10 +52,12 @@ def summary(material: Material, problems: list[str]) -> str:
         *_bullets("Slower than the other workers", [one["said"] for one in _slower(verdict)]),
         *_bullets("LOOSENED since last time", since_lines(verdict, "loosened")),
         _phases(verdict),
+        _journeys(verdict),
         _limits(verdict),
         _failures(material),
         _violations(material),
         _isolation(verdict),
+        *([_text(sections_soak.sentence(material))] if sections_soak.is_told(material) else []),
         _since(verdict),
         *_bullets("Problems while the reports were made", problems),
         _beside(material),
@@ -86,6 +88,24 @@ def _phases(verdict: dict[str, Any]) -> str:
             ]
         )
     return _table(["Priority", "Phase", "Verdict", "Limits passed", "At risk"], rows)
+
+
+def _journeys(verdict: dict[str, Any]) -> str:
+    """Each family in a row, and beneath the table every step that failed, and what the target has not."""
+    rows: list[list[object]] = []
+    lines = []
+    for family in journeys.families(verdict):
+        counts, times = journeys.counts(family, separator=","), journeys.times(family, separator=",")
+        why = family["reason"] or f"{len(family['steps'])} steps"
+        phases = ", ".join(journeys.phases(verdict, family))
+        rows.append([_told(family["verdict"]), family["title"], phases, counts, times, why])
+        for step in journeys.failed_steps(family):
+            lines.append(f"- **{_text(family['title'])}**: {_text(journeys.failure(step, separator=','))}")
+        if gone := journeys.not_offered(family):
+            named = "; ".join(f"{step['step']} ({step['why_not_offered']})" for step in gone)
+            lines.append(f"- {_text(family['title'])}: not offered by the target: {_text(named)}")
+    table = _table(["State", "Family", "Phase", "Journeys", "Times", ""], rows)
+    return "\n\n".join(filter(None, ["### Journeys", table, "\n".join(lines)])) if rows else ""
 
 
 def _limits(verdict: dict[str, Any]) -> str:

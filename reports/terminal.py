@@ -1,4 +1,8 @@
-"""The closing summary on the terminal: at most 24 lines of 100 columns, in colour only where someone looks."""
+"""The closing summary on the terminal: at most 24 lines of 100 columns, in colour only where someone looks.
+
+Where users make journeys, a table of these stands among them, and comes on top of the 24: one line a family, and
+beneath it the first of its steps that failed.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import textwrap
 from typing import Any
 
 from crosstalk.checks.judge_arrivals import arrivals_text
-from reports import failures, numbers
+from reports import failures, journeys, numbers
 from reports.material import Material
 from reports.words import (
     JUDGEMENTS,
@@ -27,6 +31,8 @@ LINES = 24
 COLUMNS = 100
 #: lines that the limits may take
 LIMIT_LINES = 8
+#: failed steps that a family's line may have beneath it
+STEP_LINES = 3
 COLOURS = {"pass": "32", "fail": "31", "unknown": "33", "warn": "33"}
 SIGNS = {
     "pass": "ok",
@@ -61,7 +67,11 @@ def closing(material: Material, *, colour: bool, shown_as: str) -> str:
     ]
     lines += [*_limits(verdict, painted, most=LINES - 2 - len(lines) - len(after)), *after]
     # the path comes last and whole: it is there to be copied
-    shown = [*(_fitted(line) for line in lines[: LINES - 2]), "", f"report      {shown_as}/report.html"]
+    shown = [
+        *(_fitted(line) for line in _with_journeys(lines, verdict, painted)),
+        "",
+        f"report      {shown_as}/report.html",
+    ]
     return "\n".join(shown) + "\n"
 
 
@@ -108,6 +118,33 @@ def _phases(verdict: dict[str, Any], painted: _Paint) -> list[str]:
         rate = f" {passed}/{judged}" if judged else ""
         said.append(painted(state, f"{phase.get('name')} {state}{rate}"))
     return ["phases      " + "   ".join(said)] if said else []
+
+
+def _with_journeys(lines: list[str], verdict: dict[str, Any], painted: _Paint) -> list[str]:
+    """As many of the lines as there is room for, with the table of journeys behind the first block of them."""
+    kept, table = lines[: LINES - 2], _journeys(verdict, painted)
+    if not table:
+        return kept
+    at = next(n for n, line in enumerate(kept) if line.startswith("judged  ")) + 1
+    at += sum(line.startswith("phases  ") for line in kept[at : at + 1])
+    return [*kept[:at], "", *table, *kept[at:]]
+
+
+def _journeys(verdict: dict[str, Any], painted: _Paint) -> list[str]:
+    """One line a family; what failed of it beneath."""
+    lines = []
+    for family in journeys.families(verdict):
+        state = str(family["verdict"])
+        counts = journeys.counts(family, separator=",")
+        told = journeys.times(family, separator=",") if counts and not family["reason"] else str(family["reason"])
+        lines.append(painted(state, f"{SIGNS.get(state, state):<11}") + f" {family['title']:<21} {counts:<28} {told}")
+        failed = journeys.failed_steps(family)
+        lines += [
+            f"            {_ESCAPES.sub('', journeys.failure(one, separator=','))}" for one in failed[:STEP_LINES]
+        ]
+        if len(failed) > STEP_LINES:
+            lines.append(f"            and {len(failed) - STEP_LINES} more, in the report")
+    return lines
 
 
 def _limits(verdict: dict[str, Any], painted: _Paint, *, most: int) -> list[str]:

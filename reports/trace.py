@@ -58,6 +58,12 @@ def links(material: Material) -> dict[str, str]:
     return {row["violation"]: f"{NAME}#{violation_anchor(row['violation'])}" for row in rows}
 
 
+def run_links(material: Material) -> dict[tuple[str, str], str]:
+    """(account, run) → where its trace is, relative to the report; only of those that have one in `trace.html`."""
+    named = [_account_and_run(material, one.row) for one in chosen(material).runs]
+    return {key: f"{NAME}#{trace_choice.run_anchor(*key)}" for key in named}
+
+
 def gravest(material: Material) -> str:
     """Where the trace of the gravest violation is, relative to the report; "" without one, or without the page."""
     rows = evidence.ordered(material.table("violations"))

@@ -19,6 +19,7 @@ from crosstalk.accounts import (
     claims_of,
     expires_at_s,
     forged,
+    renew_at_s,
     roster,
 )
 from crosstalk.checks.canary import tag
@@ -228,3 +229,13 @@ def str_json(value):
     import json
 
     return json.dumps(value).encode()
+
+
+@pytest.mark.parametrize(("life_s", "before_s"), [(900, 60), (240, 60), (120, 30), (8, 2)])
+def test_a_token_is_renewed_a_quarter_of_its_life_before_its_end_or_a_minute(life_s, before_s):
+    token = Mint(SECRET, "test").token("ann", life_s=life_s)
+    assert renew_at_s(token) == expires_at_s(token) - before_s
+
+
+def test_a_token_that_does_not_say_when_it_expires_is_never_renewed():
+    assert renew_at_s("no JWT") == float("inf")

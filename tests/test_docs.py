@@ -62,7 +62,12 @@ COMMANDS = {
         "tests/end_to_end/test_reproduce.py::test_a_recorded_leak_is_driven_again_and_its_script_tells_a_leaking_backend_from_a_clean_one"
     ),
     "python -m reports trace": "tests/reports/test_trace_page.py::test_a_trace_for_one_chosen_thing",
+    "locust --config scenarios/soak.conf": (
+        "tests/end_to_end/test_family_soak.py::test_without_faults_nothing_is_lost"
+    ),
     "make isolation": "tests/test_docs.py::test_long_make_targets_run_what_is_tested",
+    "make golden-path": "tests/test_docs.py::test_long_make_targets_run_what_is_tested",
+    "make suites": "tests/test_docs.py::test_long_make_targets_run_what_is_tested",
     "make incidents": "tests/test_docs.py::test_long_make_targets_run_what_is_tested",
     "make detection-matrix": "tests/test_docs.py::test_long_make_targets_run_what_is_tested",
     "make calibrate": "tests/test_docs.py::test_long_make_targets_run_what_is_tested",
@@ -194,7 +199,7 @@ def test_the_map_names_every_file_and_nothing_else() -> None:
         elif entry := re.match(r"- `([^`]+)` (\S.*)", line):
             named[room + entry[1]] = entry[2]
     rooms = ("crosstalk", "reports", "users", "scenarios", "tests", "bench", "examples", "docs")
-    kinds = {".py", ".toml", ".conf", ".css", ".js", ".html", ".md", ".png"}
+    kinds = {".py", ".c", ".toml", ".conf", ".css", ".js", ".html", ".md", ".png"}
     there = {file.relative_to(ROOT).as_posix() for room in rooms for file in (ROOT / room).rglob("*.*")
              if file.suffix in kinds and "results" not in file.parts
              and not (file.name == "__init__.py" and not file.read_text().strip())}  # fmt: skip
@@ -227,11 +232,15 @@ def test_make_leak_runs_the_leak_that_is_tested() -> None:
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_long_make_targets_run_what_is_tested() -> None:
-    """Their short forms are tests: test_probes, test_incidents, test_detection_matrix, test_calibrate, test_compiled,
-    test_bench, test_scale, test_coverage.
+    """Their short forms are tests: test_probes, test_golden_path, test_incidents, test_detection_matrix,
+    test_family_recovery, test_soak, test_calibrate, test_compiled, test_bench, test_scale, test_coverage.
     """
     for target, command in {
         "isolation": "locust --config scenarios/isolation.conf",
+        "golden-path": "locust --config scenarios/golden_path.conf",
+        "suites": "locust --config scenarios/suites.conf",
+        "recovery": "locust --config scenarios/recovery.conf",
+        "soak": "python -m bench.soak",
         "incidents": "python -m examples.incidents",
         "detection-matrix": "python -m bench.detection_matrix",
         "calibrate": "python -m crosstalk.tools.calibrate",

@@ -11,6 +11,7 @@ from crosstalk.environments import Places, TokenRules
 from crosstalk.hosts import Addresses, Route, check_files
 from crosstalk.proxy import Proxy, parse_proxy
 from crosstalk.wire.netra import Netra
+from crosstalk.wire.promises import Promises
 from tests.helpers import Authority, parsed
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -110,6 +111,13 @@ def test_options_go_before_the_table_and_another_host_is_another_target(table):
     assert table("", "--socket-url", "wss://t.test").target == "wss://t.test"
 
 
+def test_the_life_of_tokens_is_that_of_the_table_or_of_the_option(table):
+    assert table().environment.token.life_s == 900
+    assert (table("token_life_s = 60").environment.token.life_s, table("token_life_s = 60").token_life_s) == (60, 60)
+    assert table("token_life_s = 60", "--token-life", "7").token_life_s == 7
+    assert table().token_life_s == 0  # the reference backend need not be told
+
+
 @pytest.mark.parametrize(
     ("keys", "options", "key"),
     [
@@ -117,7 +125,6 @@ def test_options_go_before_the_table_and_another_host_is_another_target(table):
         ("", ("--socket-path", "/x"), "socket_path"),
         ("", ("--proxy", "http://p:1"), "http_proxy"),
         ("", ("--insecure",), "insecure"),
-        ("token_life_s = 60", (), "token_life_s"),
         ('login_path = "/in"', (), "login_path"),
     ],
 )
@@ -280,3 +287,20 @@ def test_more_than_a_ceiling_is_refused(table):
     settings = table("max_users = 3")
     check_target(settings, "", 3)
     assert "--users 4: environment mine bears 3" in refused(check_target, settings, "", 4)
+
+
+# --- limits that a target is known to have ----------------------------------------------------------------------------
+
+
+def test_declared_limits_are_read_and_are_none_by_default(table):
+    keys = "declared_sockets_per_user = 3\ndeclared_idle_s = 35\ndeclared_rate_window_s = 0.5"
+    promises = table(keys, host="wss://chat.example.org", environ=SECRET).environment.promises
+    assert promises == Promises(sockets_per_user=3, idle_s=35.0, rate_window_s=0.5)
+    assert table().environment.promises == Promises()
+
+
+@pytest.mark.parametrize(
+    "keys", ["declared_sockets_per_user = 2.5", 'declared_idle_s = "long"', "declared_idle_s = -1"]
+)
+def test_a_declared_limit_of_another_kind_is_refused(table, keys):
+    assert "environments.toml: [mine]: declared_" in refused(table, keys)

@@ -360,7 +360,7 @@ def test_randomness_is_passed_in_with_its_seed():
 
 # --- what files say -------------------------------------------------------------------------------------------------
 
-TEXTS = {".py", ".md", ".toml", ".conf", ".cfg", ".txt", ".css", ".js", ".html", ".yml", ".yaml", ".sh", ""}
+TEXTS = {".py", ".c", ".md", ".toml", ".conf", ".cfg", ".txt", ".css", ".js", ".html", ".yml", ".yaml", ".sh", ""}
 SKIPPED = {
     ".git",
     ".venv",

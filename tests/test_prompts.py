@@ -24,9 +24,9 @@ def written(folder: Path, *families: str) -> Path:
 
 
 def test_nobody_chooses_a_probe_by_chance() -> None:
-    families = load_prompts(ROOT / "scenarios/prompts.toml").families
-    ordinary = {name for name, prompts in families.items() if not prompts[0].probe}
-    assert chosen(ROOT / "scenarios/prompts.toml") == ordinary < set(families)
+    prompts = load_prompts(ROOT / "scenarios/prompts.toml")
+    ordinary = {name for name, [one, *_] in prompts.families.items() if not one.probe and prompts.weights[name]}
+    assert chosen(ROOT / "scenarios/prompts.toml") == ordinary < set(prompts.families)
 
 
 def test_who_probes_says_what_all_say() -> None:

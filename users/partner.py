@@ -48,6 +48,16 @@ class Juggler(ChatUser):
             return None
         return fresh[-1]
 
+    @property
+    def is_going(self) -> bool:
+        """Is what was begun still going on?"""
+        return self._going is not None and not self._going.dead
+
+    def wait_for_end(self, timeout_s: float) -> None:
+        """Wait for the end of what was begun, so long at most."""
+        if self._going is not None:
+            self._going.join(timeout=timeout_s)
+
     def rest(self) -> LiveRun | None:
         """Wait for the end of what was begun; the run, once its row is written."""
         if self._going is None:

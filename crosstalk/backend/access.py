@@ -18,11 +18,16 @@ class Access:
     def __init__(self, store: Store, bites: Callable[[str, str, str], bool]) -> None:
         self._store = store
         self._bites = bites
+        self._still_listed: dict[str, list[Thread]] = {}  # deleted ones, by owner (a fault's)
+        self._still_there: dict[str, Thread] = {}  # the same, by id
 
     def thread(self, user_id: str, thread_id: str, fault: str) -> Thread:
         thread = self._store.find_thread(thread_id)
         if thread is not None and thread.owner != user_id and self._bites(fault, user_id, thread_id):
             return thread
+        deleted = self._still_there.get(thread_id)
+        if thread is None and deleted is not None and deleted.owner == user_id:
+            return deleted
         return self._store.thread(user_id, thread_id)
 
     def open_thread(self, user_id: str, thread_id: str | None, fault: str, *, title: str = "") -> Thread:
@@ -30,6 +35,16 @@ class Access:
         if thread_id is not None and self._store.find_thread(thread_id) is not None:
             return self.thread(user_id, thread_id, fault)
         return self._store.open_thread(user_id, thread_id, title=title)
+
+    def delete(self, thread: Thread) -> None:
+        """The thread is gone, unless a fault leaves something of it."""
+        if self._store.find_thread(thread.id) is not thread:
+            return  # it was deleted before
+        self._store.delete_thread(thread)
+        if self._bites("deleted_thread_listed", thread.owner, thread.id):
+            self._still_listed.setdefault(thread.owner, []).append(thread)
+        if self._bites("deleted_thread_readable", thread.owner, thread.id):
+            self._still_there[thread.id] = thread
 
     def run(self, user_id: str, run_id: str, fault: str) -> RunRecord:
         try:
@@ -61,7 +76,7 @@ class Access:
             if not others or not self._bites("idor_list_threads", user_id, str(wanted)):
                 raise Refused("FORBIDDEN", "these threads are not yours")
             return others
-        threads = self._store.threads_of(user_id)
+        threads = [*self._store.threads_of(user_id), *self._still_listed.get(user_id, ())]
         everybodys = self._store.all_threads()
         if len(everybodys) > len(threads) and self._bites("leak_listing", user_id, "its threads"):
             return everybodys
@@ -72,10 +87,20 @@ class Access:
     def messages(self, user_id: str, thread: Thread) -> list[dict[str, Any]]:
         """The messages of a thread that this user may see, oldest first."""
         messages = list(thread.messages)
+        if len(messages) > 1 and self._bites("history_reversed", user_id, thread.id):
+            messages.reverse()
         stranger = self._thread_with_messages(user_id)
         if stranger is not None and self._bites("leak_history_query", user_id, thread.id):
             return sorted([*messages, *stranger.messages], key=itemgetter("created_at"))
         return messages
+
+    def page(self, user_id: str, entries: list[Any], limit: int, offset: int) -> list[Any]:
+        """So many entries of a list, from that one on."""
+        if offset and self._bites("paging_repeats", user_id, f"offset {offset}"):
+            offset -= 1
+        if offset and self._bites("paging_skips", user_id, f"offset {offset}"):
+            offset += 1
+        return entries[offset : offset + limit]
 
     def _thread_with_messages(self, user_id: str) -> Thread | None:
         """The newest of another user."""

@@ -15,6 +15,7 @@ from crosstalk.backend.chat import Chat, Turn
 from crosstalk.backend.endpoint import Endpoint, Socket
 from crosstalk.backend.events import Address
 from crosstalk.backend.gate import Gate
+from crosstalk.backend.limits import Limits
 from crosstalk.backend.store import Refused, Thread
 
 PATH = "/agui/threads"
@@ -25,8 +26,8 @@ class AguiEndpoint(Endpoint):
 
     shape = "agui"
 
-    def __init__(self, chat: Chat, gate: Gate, *, ping_interval_s: float, message_bytes_max: int) -> None:
-        super().__init__(chat, gate, ping_interval_s=ping_interval_s, message_bytes_max=message_bytes_max)
+    def __init__(self, chat: Chat, gate: Gate, *, limits: Limits) -> None:
+        super().__init__(chat, gate, limits=limits)
         self._sockets: dict[str, Socket] = {}
         self._runs: dict[str, str] = {}
         self._handlers: Mapping[str, Callable[[Socket, dict[str, Any]], None]] = {
@@ -66,7 +67,8 @@ class AguiEndpoint(Endpoint):
     async def show_run(self, request: web.Request) -> web.Response:
         user_id = self.gate.user_of(request, as_socket=True)
         run = self.chat.access.run(user_id, request.match_info["id"], "idor_read_run")
-        return answer({"runId": run.id, "threadId": run.thread_id, "status": run.status, "result": run.answer})
+        said = self.chat.described(user_id, run)
+        return answer({"runId": run.id, "threadId": run.thread_id, "status": said["status"], "result": said["answer"]})
 
     async def cancel_run(self, request: web.Request) -> web.Response:
         user_id, run_id = self.gate.user_of(request, as_socket=True), request.match_info["id"]
@@ -76,7 +78,7 @@ class AguiEndpoint(Endpoint):
     async def delete_thread(self, request: web.Request) -> web.Response:
         thread = self._thread(request, "idor_delete_thread")
         thread_id = thread.id
-        self.chat.store.delete_thread(thread)
+        self.chat.access.delete(thread)
         if thread_id in self._sockets:
             self._sockets[thread_id].close(1000, b"the thread was deleted")
         return web.Response(status=204)

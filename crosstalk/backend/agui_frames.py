@@ -54,8 +54,8 @@ class AguiVoice:
             DEBUG: lambda event: iter([{"type": "DEBUG_DUMP", "value": event.data}]),
         }
 
-    def says(self, _step: Step) -> bool:
-        return True
+    def says(self, step: Step) -> bool:
+        return step.kind in self._words
 
     def render(self, event: Event) -> list[bytes]:
         now_ms = time.time_ns() // 1_000_000

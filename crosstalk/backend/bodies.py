@@ -11,12 +11,16 @@ from aiohttp import web
 from crosstalk.backend.store import Refused
 
 PAGE_MAX = 1_000
+# A constant that disagrees with the token's `exp`, as the platform's does: clients must read `exp`.
+EXPIRES_IN_S = 900
 _STATUS_OF = {
     "NOT_FOUND": 404,
+    "NO_SUCH_AGENT": 404,
     "FORBIDDEN": 403,
     "RUN_ENDED": 409,
     "RUN_TAKEN": 409,
     "TOO_MANY_RUNS": 429,
+    "RESTARTING": 503,
 }
 
 
@@ -77,3 +81,16 @@ def page_of(request: web.Request) -> tuple[int, int]:
 
 def answer(value: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     return web.Response(body=orjson.dumps(value), status=status, headers=headers, content_type="application/json")
+
+
+def tokens_answer(user_id: str, email: str, access_token: str, refresh_token: str) -> web.Response:
+    """The answer to every way of signing in."""
+    return answer(
+        {
+            "access_token": access_token,
+            "refresh_token": refresh_token,
+            "token_type": "bearer",
+            "expires_in": EXPIRES_IN_S,
+            "user": {"id": user_id, "email": email},
+        }
+    )

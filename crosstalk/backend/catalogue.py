@@ -11,13 +11,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from crosstalk.backend.catalogue_access import ACCESS
+from crosstalk.backend.catalogue_agents import AGENTS
+from crosstalk.backend.catalogue_connection import CONNECTION, LIMITS
 from crosstalk.backend.catalogue_delivery import DELIVERY
 from crosstalk.backend.catalogue_entry import SHAPES, Fault
+from crosstalk.backend.catalogue_events import EVENTS
 from crosstalk.backend.catalogue_leaks import LEAKS
+from crosstalk.backend.catalogue_messages import MESSAGES
+from crosstalk.backend.catalogue_recovery import RECOVERY
+from crosstalk.backend.catalogue_sign_in import SIGN_IN
+from crosstalk.backend.catalogue_slow import SLOW
+from crosstalk.backend.catalogue_soak import SOAK
 
 __all__ = ["BY_NAME", "CATALOGUE", "NAMES", "SHAPES", "Fault", "list_faults", "list_shapes"]
 
-CATALOGUE: tuple[Fault, ...] = (*DELIVERY, *ACCESS, *LEAKS)
+CATALOGUE: tuple[Fault, ...] = (
+    *DELIVERY, *ACCESS, *LEAKS, *SIGN_IN, *CONNECTION, *LIMITS, *MESSAGES, *RECOVERY, *EVENTS, *AGENTS, *SLOW,
+    *SOAK,
+)  # fmt: skip
 NAMES: tuple[str, ...] = tuple(fault.name for fault in CATALOGUE)
 BY_NAME: Mapping[str, Fault] = {fault.name: fault for fault in CATALOGUE}
 

@@ -5,25 +5,32 @@ It is the one place where runs, threads, sockets and faults meet. It knows no HT
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import time
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import Any
 
 from crosstalk.backend.access import Access
+from crosstalk.backend.agents import AGENTS
 from crosstalk.backend.catalogue import BY_NAME, SHAPES
 from crosstalk.backend.connections import Connections
 from crosstalk.backend.events import Address, Event, Ping, Voice
 from crosstalk.backend.faults import FaultTable, account_of
+from crosstalk.backend.growth import Growth
 from crosstalk.backend.leaks import Ways, send_wrongly
 from crosstalk.backend.mistakes import dawdle, spoil
+from crosstalk.backend.mistakes_agents import CUTS, cut_of
+from crosstalk.backend.occasions import Schedule
 from crosstalk.backend.outlets import Outlet, Outlets
 from crosstalk.backend.plan import Plan, Step
 from crosstalk.backend.planner import Planner, Turn
 from crosstalk.backend.runs import Pace, Run
-from crosstalk.backend.store import Refused, RunRecord, Store
+from crosstalk.backend.slowness import slowed
+from crosstalk.backend.store import Refused, RunRecord, Store, Thread
 
 __all__ = ["IDLE_CUT_S", "Chat", "Turn"]
 
@@ -37,12 +44,15 @@ _log = logging.getLogger("crosstalk.backend")
 class Chat:
     """All state of the service except tokens. `seed` decides plans, delays and mistakes, not ids."""
 
-    def __init__(self, *, seed: int, pace: Pace, faults: FaultTable) -> None:
+    def __init__(self, *, seed: int, pace: Pace, faults: FaultTable, occasions: Schedule | None = None) -> None:
         self.store = Store()
         self.access = Access(self.store, self.bites_now)
         self.connections = Connections(keeps_all="resume_any_cursor" in faults.names, bites=self.bites_now)
-        self.outlets = Outlets(keeps_handlers="router_growth" in faults.names)
+        self.outlets = Outlets(keeps_handlers=bool({"router_growth", "handler_growth"} & faults.names))
         self.pace = pace
+        self._growth = Growth()
+        self.occasions = occasions or Schedule()
+        self._quiet: asyncio.Event | None = None  # of a process that is about to end: set when no run is in progress
         self._seed = seed
         self._faults = faults
         self._started_s = time.monotonic()
@@ -51,6 +61,7 @@ class Chat:
         self._run_count = 0
         self._cancel_count = 0
         self._planner = Planner(seed, faults.names, self.store)
+        self._may_be_cut = bool(faults.names & CUTS)
         self._wanted = {
             shape: frozenset(name for name in faults.names if BY_NAME[name].applies(shape)) for shape in SHAPES
         }
@@ -60,8 +71,13 @@ class Chat:
     ) -> RunRecord:
         """Its events go to `address` in the words of `voice`; `done` is called after the last one.
 
-        Refused where an id is used or another user's, or too many runs are in progress; nothing changes then.
+        Refused where an id is used or another user's, there is no such agent, or too many runs are in progress; nothing
+        changes then.
         """
+        if self._quiet is not None:
+            raise Refused("RESTARTING", "the service restarts, try again in a moment")
+        if turn.agent not in AGENTS:
+            raise Refused("NO_SUCH_AGENT", "there is no such agent")
         if turn.run_id is not None:
             self.store.check_new_run(user_id, turn.run_id)
         if self._runs_of.get(user_id, 0) >= RUNS_A_USER_MAX:
@@ -78,6 +94,9 @@ class Chat:
             user_id, run_id, turn, thread, lambda name: self.bites(name, user_id, run_id, cancels_seen)
         )
         thread.add("user", turn.prompt, run_id)
+        steps, held = self._beside_others(
+            user_id, run_id, self._steps(user_id, run_id, turn, plan, address.shape, voice, rng)
+        )
         self._runs_of[user_id] = self._runs_of.get(user_id, 0) + 1
         self._runs[user_id, run_id] = Run(
             run_id=run_id,
@@ -85,17 +104,35 @@ class Chat:
             thread_id=thread.id,
             address=address,
             voice=voice,
-            steps=self._steps(user_id, run_id, turn, plan, address.shape, voice, rng),
+            steps=steps,
             pace=self.pace,
             rng=rng,
             cancels_seen=cancels_seen,
-            slowness=CACHE_DOWN_SLOWNESS if self.bites("cache_down", user_id, run_id, cancels_seen) else 1.0,
+            slowness=CACHE_DOWN_SLOWNESS if self._cache_is_down(user_id, run_id, cancels_seen) else 1.0,
+            late_s=self._late_s(user_id, run_id, cancels_seen),
             route=self.outlets.first_handler if self.bites("router_growth", user_id, run_id, cancels_seen) else None,
             say=self._say,
             ended=self._end,
             done=done,
+            held=held,
         )
         return record
+
+    def _late_s(self, user_id: str, run_id: str, cancels_seen: int) -> tuple[float, float]:
+        """By how much a run's first and second step are late, of what has grown; (0, 0) in a backend that is right."""
+        routed = self.bites("handler_growth", user_id, run_id, cancels_seen)
+        first_s = self._growth.past_handlers_s(self.outlets.handler_count) if routed else 0.0
+        leaking = self.bites("slow_leak", user_id, run_id, cancels_seen)
+        return first_s, self._growth.slower_s(time.monotonic() - self._started_s) if leaking else 0.0
+
+    def _beside_others(self, user_id: str, run_id: str, steps: list[Step]) -> tuple[list[Step], bool]:
+        """What becomes of a run while others of its user are in progress, which is nothing without faults; and whether
+        it waits for them."""
+        if user_id not in self._runs_of or not self._faults.names:
+            return steps, False
+        if self.bites_now("parallel_run_lost", user_id, run_id):
+            return [], False
+        return steps, self.bites_now("parallel_runs_serialised", user_id, run_id)
 
     def _steps(
         self, user_id: str, run_id: str, turn: Turn, plan: Plan, shape: str, voice: Voice, rng: random.Random
@@ -105,6 +142,7 @@ class Chat:
         if not self._faults.names:
             return steps
         cancels_seen = self._cancel_count
+        steps = slowed(steps, lambda name: self.bites(name, user_id, run_id, cancels_seen))
         steps = spoil(
             steps,
             self._wanted[shape],
@@ -128,25 +166,83 @@ class Chat:
     def run_count_of(self, user_id: str) -> int:
         return self._runs_of.get(user_id, 0)
 
-    def stop_run(self, user_id: str, run_id: str, fault: str = "idor_socket_cancel") -> None:
-        """Refused where the run is not this user's (`fault`: by which nobody asks) or has ended."""
+    def described(self, user_id: str, record: RunRecord) -> dict[str, Any]:
+        """A run as its user is to see it."""
+        said = record.described()
+        if record.status != "running" and self.bites_now("status_stale", user_id, record.id):
+            return {**said, "status": "running", "answer": None}
+        return said
+
+    def stop_run(
+        self, user_id: str, run_id: str, fault: str = "idor_socket_cancel", *, ignored: str = "stop_ignored"
+    ) -> None:
+        """Refused where the run is not this user's (`fault`: by which nobody asks) or has ended. `ignored`: the fault
+        by which nothing is done."""
         record = self.access.run(user_id, run_id, fault)
         run = self._runs.get((record.owner, run_id))
         if run is None:
+            if self.bites_now("stop_ended_accepted", user_id, run_id):
+                return
             raise Refused("RUN_ENDED", "this run has ended")
+        if self.bites("interrupt_ignored", record.owner, run_id) or self.bites_now(ignored, user_id, run_id):
+            return
         self._cancel_count += 1
         self._planner.cancelled(record.owner, run_id)
-        run.cancel()
+        run.cancel(
+            streams_on=self.bites("chunks_after_interrupt", record.owner, run_id),
+            forgets=self.bites("partial_lost", record.owner, run_id),
+        )
         if (record.owner, run_id) not in self._runs:
             record.status = "cancelled"
         for other in list(self._runs.values()):
             if other.user_id != user_id and self.bites("cascading_cancel", other.user_id, other.run_id):
                 other.cancel()
 
+    async def drain(self, at_most_s: float) -> None:
+        """No run starts any more, until `go_on`; wait for the end of those that are in progress."""
+        self._quiet = asyncio.Event()
+        if not self._runs:
+            self._quiet.set()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._quiet.wait(), at_most_s)
+
+    def go_on(self) -> None:
+        """Runs start again."""
+        self._quiet = None
+
+    def reopen(self) -> None:
+        """Another process has begun. Threads and what can be resumed were kept elsewhere."""
+        self.go_on()
+        for user_id in self.store.users():
+            if self.bites_now("restart_loses_threads", user_id, "a restart"):
+                for thread in self.store.threads_of(user_id):
+                    self.store.delete_thread(thread)
+
+    def refreshed(self, user_id: str) -> None:
+        """A user has a new token: of no concern to its runs, but for a fault."""
+        mine = [run for run in self._runs.values() if run.user_id == user_id]
+        if mine and self.bites_now("refresh_kills_run", user_id, mine[0].run_id):
+            for run in mine:
+                run.cancel()
+
     def drop_runs(self) -> None:
         for run in self._runs.values():
             run.drop()
         self._runs.clear()
+
+    def leave_behind(self) -> None:
+        """With `memory_growth`: what is due by now stays for ever."""
+        if self.bites("memory_growth", "", "the process"):
+            self._growth.leave(time.monotonic() - self._started_s)
+
+    def drop_runs_of(self, user_id: str) -> None:
+        """Without a word; for a fault."""
+        for run in [run for run in self._runs.values() if run.user_id == user_id]:
+            run.drop()
+            self._end(run, None)
+
+    def _cache_is_down(self, user_id: str, run_id: str, cancels_seen: int) -> bool:
+        return self.occasions.on("cache_down") or self.bites("cache_down", user_id, run_id, cancels_seen)
 
     def bites(self, name: str, user_id: str, what: str, cancels_seen: int = 0) -> bool:
         """Decide one opportunity of a fault; each bite is one line of the log, `what` names its run or socket."""
@@ -173,6 +269,8 @@ class Chat:
     def _say(self, run: Run, step: Step, event: Event) -> None:
         if not step.faults:
             frames = run.voice.render(event)
+            if self._may_be_cut and self._cuts(run, event, frames):
+                return
             if not step.lost:
                 self._send(run, frames)
             return
@@ -184,6 +282,18 @@ class Chat:
             render=run.voice.render,
             ways=self._ways(run, step),
         )
+
+    def _cuts(self, run: Run, event: Event, frames: list[bytes]) -> bool:
+        """The sockets of the run go at this event (faults)."""
+        cut = None if run.was_cut else cut_of(event)
+        if cut is None or not self.bites(cut.fault, run.user_id, run.run_id, run.cancels_seen):
+            return False
+        run.was_cut = True
+        if cut.says:
+            self._send(run, frames)
+        for socket in self.outlets.at(run.address):
+            socket.close(cut.code, cut.reason)
+        return True
 
     def _ways(self, run: Run, step: Step) -> Ways:
         stranger = self._socket_of_another(run) if "leak_wrong_socket" in step.faults else None
@@ -223,21 +333,50 @@ class Chat:
         return self.outlets.of_another(run.user_id, run.address.shape, seen_last)
 
     def _end(self, run: Run, answer: str | None) -> None:
-        """The answer is in the thread before anybody hears that the run has completed."""
+        """The answer is in the thread before anybody hears that the run has completed; of one that was cut short, what
+        had been streamed of it."""
         self._runs.pop((run.user_id, run.run_id), None)
+        if self._quiet is not None and not self._runs:
+            self._quiet.set()
         self._planner.ended(run.user_id, run.run_id)
+        self.leave_behind()
         with suppress(Refused):  # forgotten, because of many newer ones
             record = self.store.run(run.user_id, run.run_id)
             record.status, record.answer = "failed" if answer is None else "completed", answer
         self._runs_of[run.user_id] -= 1
         if not self._runs_of[run.user_id]:
             del self._runs_of[run.user_id]
+        elif "parallel_runs_serialised" in self._faults.names:
+            self._release_next(run.user_id)
+        with suppress(Refused):  # the thread was deleted while the agent was at work
+            self._keep(run, answer, self.store.thread(run.user_id, run.thread_id))
+
+    def _keep(self, run: Run, answer: str | None, thread: Thread) -> None:
         if answer is not None:
-            try:
-                thread = self.store.thread(run.user_id, run.thread_id)
-            except Refused:
-                return  # deleted while the agent was at work
-            thread.add("assistant", answer, run.run_id)
+            if _is_asked_again(thread, run.run_id) and self.bites_now("retry_answers_twice", run.user_id, run.run_id):
+                thread.add("assistant", answer, run.run_id)
+            if not self.bites("history_lacks_answer", run.user_id, run.run_id, run.cancels_seen):
+                thread.add("assistant", answer, run.run_id)
+            if "first_thread_lost" in self._faults.names and self.store.threads_of(run.user_id) == [thread]:
+                first = len(thread.messages) <= 2
+                if first and self.bites("first_thread_lost", run.user_id, run.run_id, run.cancels_seen):
+                    self.store.delete_thread(thread)
+        elif run.partial:
+            thread.add("assistant", run.partial, run.run_id)
+
+    def _release_next(self, user_id: str) -> None:
+        """The next of this user's runs that wait for each other begins (faults)."""
+        waiting = (run for (owner, _), run in self._runs.items() if owner == user_id and run.held)
+        if (following := next(waiting, None)) is not None:
+            following.release()
+
+
+def _is_asked_again(thread: Thread, run_id: str) -> bool:
+    """Was what was asked before this run in its thread never answered?"""
+    asked = [message["run_id"] for message in thread.messages if message["role"] == "user"]
+    answered = {message["run_id"] for message in thread.messages if message["role"] == "assistant"}
+    at = asked.index(run_id) if run_id in asked else 0
+    return at > 0 and asked[at - 1] is not None and asked[at - 1] not in answered
 
 
 def _send_each(sockets: Iterable[Outlet], frames: list[bytes]) -> None:

@@ -144,11 +144,13 @@ class Connections:
         frames = self._of_anybody(connection, cursor)
         if frames is None:
             old = self.owned(connection.user_id, old_id, "recycled_session")
+            if self._bites("resume_refused_own", connection.user_id, old_id):
+                raise Refused("NOT_FOUND", "there is no such connection")
             if old.ended_s is None and old is not connection and old.user_id == connection.user_id:
                 old.link.close(1001, b"resumed by another connection")
             frames = old.after(cursor)
         got = {id(frame) for frame in connection.kept}
-        frames = [frame for frame in frames if id(frame) not in got]
+        frames = self._replay(connection.user_id, [frame for frame in frames if id(frame) not in got])
         connection.note(frames)
         return frames
 
@@ -166,6 +168,15 @@ class Connections:
         return [
             one for one in self._by_id.values() if one.ended_s is None and (user_id is None or one.user_id == user_id)
         ]
+
+    def _replay(self, user_id: str, frames: list[bytes]) -> list[bytes]:
+        """What was missed, as it is sent: one of them twice, or not at all, by a fault."""
+        middle = len(frames) // 2
+        if frames and self._bites("resume_duplicates", user_id, "what was missed"):
+            frames = [*frames[: middle + 1], *frames[middle:]]
+        if frames and self._bites("resume_skips", user_id, "what was missed"):
+            frames = [*frames[:middle], *frames[middle + 1 :]]
+        return frames
 
     def _of_anybody(self, connection: Connection, cursor: int) -> list[bytes] | None:
         """With `resume_any_cursor`: what the process has said behind that event, whoever it was for."""

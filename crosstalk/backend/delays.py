@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-KINDS = ("accept", "thinking", "tool", "chunk", "complete", "handoff")
+KINDS = ("accept", "thinking", "tool", "chunk", "complete", "handoff", "slow_tool")
 _ARGUMENTS = {"fixed": 1, "uniform": 2, "lognormal": 2}
 
 
@@ -38,6 +38,7 @@ DEFAULT_DELAYS: Mapping[str, Delay] = {
     "chunk": Delay("uniform", 10, 40),
     "complete": Delay("uniform", 10, 30),
     "handoff": Delay("uniform", 40, 60),
+    "slow_tool": Delay("uniform", 600, 800),
 }
 
 

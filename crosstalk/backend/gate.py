@@ -15,6 +15,9 @@ DEMO_USER = "demo-user-001"
 HASHED_IDS = 16
 BAD_TOKENS_MAX = 3
 NOBODY = "anonymous-user"
+#: what this backend speaks; it answers with nothing that was not offered
+SUBPROTOCOLS = ("agent-chat.v1",)
+NOT_OFFERED = "agent-chat.v0"
 ADMIN = "admin"
 #: faults by which one check of `tokens.CHECKS` is not made
 LAX = {
@@ -32,20 +35,27 @@ LAX = {
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What an upgrade brought along: the token (None: it may follow in a message), the subprotocol to answer with, and
-    the user whom the token names, believed or not."""
+    """What an upgrade brought along: the token (None: it may follow in a message), the subprotocol to answer with, the
+    user whom the token names, believed or not, and the way by which it came."""
 
     token: str | None
     protocols: tuple[str, ...]
     claimed: str
+    way: str = "message"
 
 
 class Gate:
     """Believes tokens. `bites(name, user_id, what)` decides the faults `wanted`. State: how many bad tokens came."""
 
     def __init__(
-        self, tokens: TokenService, bites: Callable[[str, str, str], bool], *, wanted: Collection[str] = ()
+        self,
+        tokens: TokenService,
+        bites: Callable[[str, str, str], bool],
+        *,
+        wanted: Collection[str] = (),
+        closes_at_expiry: bool = False,
     ) -> None:
+        self.closes_at_expiry = closes_at_expiry  # sockets end when the newest token that was shown on them expires
         self._tokens = tokens
         self._bites = bites
         self._lax = {name: check for name, check in LAX.items() if name in wanted}
@@ -58,15 +68,21 @@ class Gate:
         item, in_protocol = subprotocol_token(offered)
         given = _given(request, in_protocol)
         claimed = claimed_user(next(iter(given.values()), None))
-        seen = {
-            way: token
-            for way, token in given.items()
-            if way == "query" or not self._bites(f"{way}_ignored", claimed, request.path)
-        }
-        answered = offered[:1] if item is None else [item] if "subprotocol" in seen else []
+        seen = {way: token for way, token in given.items() if not self._bites(f"{way}_ignored", claimed, request.path)}
+        if item is None:
+            answered = self._chosen(offered, claimed, request.path)
+        else:
+            answered = [item] if "subprotocol" in seen else []
         # One that was given and not seen is missing, not late: nobody waits for a message.
         missing = "" if given else None
-        return Carried(next(iter(seen.values()), missing), tuple(answered), claimed)
+        way, token = next(iter(seen.items()), ("message", missing))
+        return Carried(token, tuple(answered), claimed, way)
+
+    def _chosen(self, offered: list[str], claimed: str, what: str) -> list[str]:
+        """The first subprotocol of those offered that is known here, if any."""
+        if offered and self._bites("subprotocol_first_echoed", claimed, what):
+            return offered[:1]
+        return [one for one in offered if one in SUBPROTOCOLS][:1]
 
     def user_of(self, request: web.Request, *, as_socket: bool = False) -> str:
         """The user of an HTTP request; 401 without a good bearer token. `as_socket`: its sockets belong to the same
@@ -88,12 +104,16 @@ class Gate:
             raise web.HTTPForbidden(text="this needs the permission admin")
         return user_id
 
-    def identify(self, token: str, what: str, *, as_socket: bool = True) -> str:
-        """The user id that a token proves, BadToken where it proves none. `what` names the request in the log."""
+    def identify(self, token: str, what: str, *, as_socket: bool = True, way: str = "") -> str:
+        """The user id that a token proves, BadToken where it proves none.
+
+        :param what: names the request in the log.
+        :param way: how the token came to a socket; "": over HTTP.
+        """
         try:
             user_id = self._tokens.verify(token).user_id
         except BadToken:
-            user_id = self._believe(token, what)
+            user_id = self._believe(token, what, way)
             if not user_id:
                 raise
         if self._bites("hashed_ids", user_id, what):
@@ -101,7 +121,7 @@ class Gate:
             return f"user-{number:04}"
         return DEMO_USER if as_socket and self._bites("demo_user", user_id, what) else user_id
 
-    def _believe(self, token: str, what: str) -> str:
+    def _believe(self, token: str, what: str, way: str) -> str:
         """Whom a bad token is taken for: "" for nobody, as it should be."""
         self._bad_tokens += 1
         claimed = claimed_user(token)
@@ -111,6 +131,8 @@ class Gate:
                 if self._bites(name, user_id, what):
                     return user_id
         if claimed and self._bites("accept_any_token", claimed, what):
+            return claimed
+        if claimed and way and self._bites(f"{way}_unverified", claimed, what):
             return claimed
         if self._bad_tokens > BAD_TOKENS_MAX and self._bites("permissive_breaker", claimed, what):
             return claimed or NOBODY

@@ -90,6 +90,11 @@ def _spliced_chunk(event: Event, other: Seen) -> list[Event]:
     return [event, _with(event, chunk=piece, chunk_index=index)]
 
 
+def _mixed(event: Event, other: Seen) -> list[Event]:
+    """One buffer for all runs of a user: the piece of another one that holds its reference, in place of the own one."""
+    return [_with(event, chunk=piece_with(other.reference, other.pieces)[1])]
+
+
 def piece_with(reference: str, pieces: tuple[str, ...]) -> tuple[int, str]:
     """The chunks from where the reference begins to where it ends, joined, and the number of the first of them."""
     start = "".join(pieces).index(reference)
@@ -194,6 +199,7 @@ FORMS: Mapping[str, Form] = {
     "swapped_runs": Form(
         (COMPLETED,), lambda event, other: [_with(event, result=other.answer)], having=_was_answered, own_user=True
     ),
+    "parallel_text_mixed": Form((CHUNK,), _mixed, having=_was_answered, own_user=True),
     "leak_after_end": Form((), lambda event, other: [_with(event, chunk=other.words)]),
     "late_foreign_event": Form((), _rest_of_another),
     "leak_handoff": Form((HANDOFF,), lambda event, other: [_with(event, context=other.words)]),

@@ -13,6 +13,8 @@ from typing import Any
 
 from crosstalk.backend.leak_forms import AFTER_END, FORMS, NAMES_RUN
 from crosstalk.backend.leftovers import Seen
+from crosstalk.backend.mistakes_agents import AGENT_EDITS
+from crosstalk.backend.mistakes_events import EDITS, Edit
 from crosstalk.backend.plan import (
     CHUNK,
     COMPLETED,
@@ -24,8 +26,6 @@ from crosstalk.backend.plan import (
     TOOL_EXECUTING,
     Step,
 )
-
-_Edit = Callable[[list[Step], random.Random], list[Step] | None]
 
 CANNED_TEXT = "I have looked into this for you and everything is in order."
 
@@ -223,7 +223,7 @@ def _where(steps: list[Step], kind: str) -> list[int]:
         for index, step in enumerate(steps)
         if step.kind == kind
         and not set(step.faults) & set(AFTER_END)
-        and not (kind == COMPLETED and step.agent != SUPERVISOR)
+        and not (kind == COMPLETED and step.data.get("nested"))
     ]
 
 
@@ -237,7 +237,7 @@ def _completes(steps: list[Step]) -> bool:
 
 
 # In this order: what replaces the whole run first, what is appended last.
-_EDITS: Mapping[str, _Edit] = {
+_EDITS: Mapping[str, Edit] = {
     "silent_run": _silent_run,
     "canned_answer": _canned_answer,
     "zero_time": _zero_time,
@@ -246,8 +246,10 @@ _EDITS: Mapping[str, _Edit] = {
     "stall_mid_stream": _stall_mid_stream,
     "partial_result_lost": _partial_result_lost,
     "split_sessions": _split_sessions,
+    **EDITS,
     "two_ends": _two_ends,
     "late_event": _late_event,
+    **AGENT_EDITS,
 }
 _MARKS: Mapping[str, Callable[[list[Step], random.Random], int | None]] = {
     "duplicate_event": _mark_duplicate,

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from crosstalk.backend.envelopes import MAIN
 from crosstalk.backend.events import Event, frame_of
 from crosstalk.backend.plan import CHUNK, THINKING, Step
 
@@ -40,7 +41,8 @@ class NetraVoice:
         return [frame_of(envelope)]
 
 
-def welcome(user_id: str, connection_id: str) -> bytes:
+def welcome(user_id: str, connection_id: str, limits: dict[str, Any] | None = None, *, envelope: str = MAIN) -> bytes:
+    """`envelope`: in which the events of runs come on this socket."""
     return orjson.dumps(
         {
             "type": "connection_established",
@@ -51,7 +53,9 @@ def welcome(user_id: str, connection_id: str) -> bytes:
                 "mode": "main",
                 "user_id": user_id[:8] + "...",
                 "connection_id": connection_id,
+                "envelope": envelope,
                 "golden_path_events": CRITICAL_EVENTS,
+                **({} if limits is None else {"limits": limits}),
             },
         }
     )

@@ -9,6 +9,7 @@ from crosstalk.backend.chat import Chat, Turn
 from crosstalk.backend.events import Address
 from crosstalk.backend.gate import Gate
 from crosstalk.backend.netra_frames import NetraVoice
+from crosstalk.backend.plan import SUPERVISOR
 
 
 class Objects:
@@ -25,8 +26,9 @@ class Objects:
             web.get("/api/messages/{id}", self.show_message),
             web.get("/api/runs/{id}", self.show_run),
             web.post("/api/agents/stop", self.stop_run),
-            web.post("/api/agents/cancel", self.stop_run),
+            web.post("/api/agents/cancel", self.cancel_run),
             web.post("/api/agents/execute", self.execute),
+            web.post("/api/agents/start", self.execute),
             web.get("/api/connections", self.list_connections),
             web.get("/api/connections/{id}", self.show_connection),
             web.delete("/api/connections/{id}", self.close_connection),
@@ -38,8 +40,8 @@ class Objects:
         user_id = self._gate.user_of(request)
         thread = self._chat.access.thread(user_id, request.query.get("thread_id", ""), "idor_read_messages")
         messages = self._chat.access.messages(user_id, thread)
-        limit, offset = page_of(request)
-        return answer({"thread_id": thread.id, "messages": messages[offset : offset + limit], "total": len(messages)})
+        shown = self._chat.access.page(user_id, messages, *page_of(request))
+        return answer({"thread_id": thread.id, "messages": shown, "total": len(messages)})
 
     async def show_message(self, request: web.Request) -> web.Response:
         user_id = self._gate.user_of(request)
@@ -47,22 +49,33 @@ class Objects:
 
     async def show_run(self, request: web.Request) -> web.Response:
         user_id = self._gate.user_of(request)
-        return answer(self._chat.access.run(user_id, request.match_info["id"], "idor_read_run").described())
+        run = self._chat.access.run(user_id, request.match_info["id"], "idor_read_run")
+        return answer(self._chat.described(user_id, run))
 
     async def stop_run(self, request: web.Request) -> web.Response:
+        return await self._end_run(request, "stop_ignored")
+
+    async def cancel_run(self, request: web.Request) -> web.Response:
+        return await self._end_run(request, "cancel_ignored_http")
+
+    async def _end_run(self, request: web.Request, ignored: str) -> web.Response:
         user_id = self._gate.user_of(request)
         run_id = text_of(await read_body(request), "run_id")
-        self._chat.stop_run(user_id, run_id, "idor_cancel_run")
+        self._chat.stop_run(user_id, run_id, "idor_cancel_run", ignored=ignored)
         return answer({"run_id": run_id, "status": "cancelled"})
 
     async def execute(self, request: web.Request) -> web.Response:
-        """Start a run, in a thread that exists or a new one; its events go to the sockets of the user."""
+        """Start a run of the agent that `type` names, in a thread that exists or a new one; its events go to the
+        sockets of the user."""
         user_id = self._gate.user_of(request)
         body = await read_body(request)
         prompt = text_of(body, "message")
         thread_id = text_of(body, "thread_id") if body.get("thread_id") is not None else None
-        turn = Turn(prompt, thread_id, None, {}, {})
-        run = self._chat.start_run(user_id, turn, address=Address("netra", user_id), voice=self._voice)
+        agent = text_of(body, "type") if body.get("type") is not None else SUPERVISOR
+        turn = Turn(prompt, thread_id, None, {}, {}, agent=agent)
+        nowhere = self._chat.bites_now("http_start_without_events", user_id, request.path)
+        address = Address("netra", "" if nowhere else user_id)
+        run = self._chat.start_run(user_id, turn, address=address, voice=self._voice)
         return answer({"run_id": run.id, "thread_id": run.thread_id, "status": run.status}, status=202)
 
     async def list_connections(self, request: web.Request) -> web.Response:

@@ -14,6 +14,7 @@ from typing import NoReturn
 from crosstalk.backend.catalogue import list_faults, list_shapes
 from crosstalk.backend.delays import Delay, parse_delays
 from crosstalk.backend.faults import FaultSpec, parse_fault
+from crosstalk.backend.occasions import Occasion, list_occasions, parse_occasion
 from crosstalk.backend.tokens import SECRET_BYTES_MIN
 
 
@@ -25,14 +26,18 @@ class Settings:
     port: int
     seed: int
     faults: tuple[FaultSpec, ...]
+    occasions: tuple[Occasion, ...]
     delays: Mapping[str, Delay]
     time_scale: float
     revision: str
     environment: str | None
+    token_life_s: int | None
+    closes_at_expiry: bool
     receive_timeout_s: float
     agent_timeout_s: float
     ping_interval_s: float
     message_bytes_max: int
+    sockets_max: int
     ca_out: Path | None
     tls_name: str | None
     exit_with_stdin: bool
@@ -59,8 +64,12 @@ def read_settings(arguments: Sequence[str], environ: Mapping[str, str] = os.envi
     try:
         faults = tuple(parse_fault(text) for text in options.fault)
         delays = parse_delays(options.delay)
+        occasions = tuple(parse_occasion(text) for text in options.occasion)
     except ValueError as error:
         parser.error(str(error))
+    if options.list_occasions:
+        print(list_occasions())
+        sys.exit(0)
     if options.tls != (options.ca_out is not None):
         parser.error("--tls and --ca-out FILE go together: FILE gets the certificate that clients must trust")
     if options.tls_name and not options.tls:
@@ -73,14 +82,18 @@ def read_settings(arguments: Sequence[str], environ: Mapping[str, str] = os.envi
         port=options.port,
         seed=options.seed,
         faults=faults,
+        occasions=occasions,
         delays=delays,
         time_scale=options.time_scale,
         revision=options.revision,
         environment=options.environment,
+        token_life_s=options.token_life,
+        closes_at_expiry=options.close_at_expiry,
         receive_timeout_s=options.receive_timeout,
         agent_timeout_s=options.agent_timeout,
         ping_interval_s=options.ping_interval,
         message_bytes_max=options.message_limit,
+        sockets_max=options.socket_limit,
         ca_out=options.ca_out,
         tls_name=options.tls_name,
         exit_with_stdin=options.exit_with_stdin,
@@ -104,12 +117,21 @@ def _make_parser() -> _Parser:
     add("--fault", action="append", default=[], metavar="NAME[:RATE[:WHEN]]", help="be wrong; repeatable")
     add("--list-faults", action="store_true", help="print one fault a line and exit")
     add("--long", action="store_true", help="with --list-faults: in which shapes each one applies")
-    add("--delay", action="append", default=[], metavar="KIND=SPEC", help="accept, thinking, tool, chunk, complete or "
-        "handoff = fixed:MS, uniform:LO,HI or lognormal:MEDIAN,SIGMA; repeatable")  # fmt: skip
+    add("--occasion", action="append", default=[], metavar="NAME[:after=S[+for=S]]", help="go through this, and be "
+        "right all the same; repeatable")  # fmt: skip
+    add("--list-occasions", action="store_true", help="print one occasion a line and exit")
+    add("--delay", action="append", default=[], metavar="KIND=SPEC", help="accept, thinking, tool, chunk, complete, "
+        "handoff or slow_tool = fixed:MS, uniform:LO,HI or lognormal:MEDIAN,SIGMA; repeatable")  # fmt: skip
     add("--time-scale", type=_number(0), default=1.0, metavar="X", help="multiply all delays, those "
         "of idle_cut and startup_slow too (default %(default)s)")  # fmt: skip
     add("--revision", default="", metavar="TEXT", help="shown in /health and the X-Revision header")
     add("--environment", metavar="NAME", help="sets the life of new tokens, and what an env claim must say")
+    add("--token-life", type=_seconds, metavar="S", help="life of new access tokens (default: that of the environment)")
+    add(
+        "--close-at-expiry",
+        action="store_true",
+        help="close a socket with 1008 when the newest token shown on it expires",
+    )
     add("--receive-timeout", type=_number(0.01), default=10.0, metavar="S", help="heartbeat when a socket received "
         "nothing for so long (default %(default)s)")  # fmt: skip
     add("--agent-timeout", type=_number(0.01), default=8.0, metavar="S", help="end of a run (default %(default)s)")
@@ -117,6 +139,8 @@ def _make_parser() -> _Parser:
         "so long; dropped without a pong in half of it; 0 for never (default %(default)s)")  # fmt: skip
     add("--message-limit", type=_bytes, default=1 << 20, metavar="BYTES", help="longest client message that is read "
         "(default %(default)s)")  # fmt: skip
+    add("--socket-limit", type=_count, default=10, metavar="N", help="sockets of one user at a time (netra); 0 for any "
+        "number (default %(default)s)")  # fmt: skip
     add("--tls", action="store_true", help="serve https and wss with a certificate of a CA made for this process")
     add("--ca-out", type=Path, metavar="FILE", help="where to write the certificate of that CA; needed with --tls")
     add("--tls-name", type=_host_name, metavar="NAME", help="make the certificate for this host name or address only "
@@ -131,10 +155,22 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _seconds(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds of at least 1")
+    return int(text)
+
+
 def _host_name(text: str) -> str:
     if not text.isascii() or not 0 < len(text) <= 253 or not all(char.isalnum() or char in ".-:*" for char in text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a host name or an address")
     return text
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
 
 
 def _bytes(text: str) -> int:

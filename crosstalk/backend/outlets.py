@@ -19,6 +19,8 @@ class Outlet(Protocol):
 
     def send(self, frame: bytes) -> None: ...
 
+    def close(self, code: int, reason: bytes = b"") -> None: ...
+
 
 class Outlets:
     """The sockets of every address. `keeps_handlers`: a handler per connection is gained and none ever dropped."""

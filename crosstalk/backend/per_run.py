@@ -14,6 +14,7 @@ from crosstalk.backend.chat import Chat, Turn
 from crosstalk.backend.endpoint import Endpoint, Socket
 from crosstalk.backend.events import Address
 from crosstalk.backend.gate import Gate
+from crosstalk.backend.limits import Limits
 from crosstalk.backend.store import Refused
 
 # Runs that were made and have no socket yet: beyond this the oldest is forgotten.
@@ -25,8 +26,8 @@ class PerRunEndpoint(Endpoint):
 
     shape = "per_run"
 
-    def __init__(self, chat: Chat, gate: Gate, *, ping_interval_s: float, message_bytes_max: int) -> None:
-        super().__init__(chat, gate, ping_interval_s=ping_interval_s, message_bytes_max=message_bytes_max)
+    def __init__(self, chat: Chat, gate: Gate, *, limits: Limits) -> None:
+        super().__init__(chat, gate, limits=limits)
         self._waiting: dict[str, tuple[str, Turn]] = {}
 
     def routes(self) -> list[web.RouteDef]:
@@ -70,7 +71,9 @@ class PerRunEndpoint(Endpoint):
         if self._owner_of_waiting(run_id) == user_id:
             return answer({"run": run_id, "conversation": self._waiting[run_id][1].thread_id, "status": "waiting"})
         run = self.chat.access.run(user_id, run_id, "idor_read_run")
-        return answer({"run": run.id, "conversation": run.thread_id, "status": run.status, "output": run.answer})
+        said = self.chat.described(user_id, run)
+        shown = {"status": said["status"], "output": said["answer"]}
+        return answer({"run": run.id, "conversation": run.thread_id, **shown})
 
     async def list_conversations(self, request: web.Request) -> web.Response:
         threads = self.chat.access.threads(self.gate.user_of(request, as_socket=True))
@@ -89,7 +92,7 @@ class PerRunEndpoint(Endpoint):
 
     async def delete_conversation(self, request: web.Request) -> web.Response:
         user_id = self.gate.user_of(request, as_socket=True)
-        self.chat.store.delete_thread(self.chat.access.thread(user_id, request.match_info["id"], "idor_delete_thread"))
+        self.chat.access.delete(self.chat.access.thread(user_id, request.match_info["id"], "idor_delete_thread"))
         return web.Response(status=204)
 
     def address(self, request: web.Request, user_id: str) -> Address:

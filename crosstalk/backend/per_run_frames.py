@@ -49,7 +49,7 @@ class PerRunVoice:
 
     def says(self, step: Step) -> bool:
         """The start and the end of a sub-agent have no frames: the hand-off says who speaks from there on."""
-        return not step.data.get("nested")
+        return step.kind in NAMES and not step.data.get("nested")
 
     def render(self, event: Event) -> list[bytes]:
         self._count += 1

@@ -11,7 +11,16 @@ from typing import Any
 
 from crosstalk.backend.leak_forms import Form
 from crosstalk.backend.leftovers import Connection, Leftovers, Pool, Reply, Seen
-from crosstalk.backend.plan import CHUNK, Ask, Plan, asks_memory, make_plan, references_of
+from crosstalk.backend.plan import (
+    CHUNK,
+    SUPERVISOR,
+    Ask,
+    Plan,
+    asks_memory,
+    fails_at_first,
+    make_plan,
+    references_of,
+)
 from crosstalk.backend.store import Store, Thread
 
 _Bites = Callable[[str], bool]
@@ -21,7 +30,7 @@ _Bites = Callable[[str], bool]
 class Turn:
     """A request to run an agent: ids where they are chosen already, and the private parts of the payload. `slow`: the
     agent takes longer than the socket that asks is kept (faults only). `thread`: where it was looked up already.
-    `request_id`: what the client calls the request."""
+    `request_id`: what the client calls the request. `agent`: who is to answer."""
 
     prompt: str
     thread_id: str | None
@@ -31,6 +40,7 @@ class Turn:
     slow: bool = False
     thread: Thread | None = None
     request_id: str = ""
+    agent: str = SUPERVISOR
 
 
 class Planner:
@@ -45,9 +55,11 @@ class Planner:
         self._connections: dict[tuple[str, str], Connection] = {}
 
     def plan(self, user_id: str, run_id: str, turn: Turn, thread: Thread, bites: _Bites) -> Plan:
-        ask = Ask(turn.prompt, _text_of(turn.context, "reference"), _text_of(turn.profile, "name"))
+        ask = Ask(turn.prompt, _text_of(turn.context, "reference"), _text_of(turn.profile, "name"), agent=turn.agent)
         if asks_memory(turn.prompt):
             ask = replace(ask, earlier=_references_in(thread))
+        if fails_at_first(turn.prompt):
+            ask = replace(ask, fails=not any(fails_at_first(said) for said in _said_in(thread)))
         if not self._wanted:
             return make_plan(ask, self._seed)
         plan = self._answer(self._mixed_up(ask, user_id, thread, bites), user_id, run_id, turn, bites)
@@ -84,6 +96,8 @@ class Planner:
 
     def _mixed_up(self, ask: Ask, user_id: str, thread: Thread, bites: _Bites) -> Ask:
         """What is asked, with what does not belong to it."""
+        if asks_memory(ask.prompt):
+            ask = self._misremembered(ask, thread, bites)
         if "leak_cross_thread" in self._wanted:
             elsewhere = self._reference_of_other_thread(thread, ask)
             if elsewhere and bites("leak_cross_thread"):
@@ -102,6 +116,15 @@ class Planner:
             other = self.leftovers.of_another(user_id, (), lambda seen: bool(seen.name))
             if other is not None and bites("leak_profile"):
                 ask = replace(ask, name=other.name)
+        return ask
+
+    def _misremembered(self, ask: Ask, thread: Thread, bites: _Bites) -> Ask:
+        """What is remembered of the thread: nothing, or what was said in another one."""
+        if ask.earlier and bites("memory_forgotten"):
+            return replace(ask, earlier=())
+        elsewhere = self._reference_of_other_thread(thread, ask) if "memory_of_other_thread" in self._wanted else None
+        if elsewhere and bites("memory_of_other_thread"):
+            return replace(ask, earlier=(elsewhere,))
         return ask
 
     def _answer(self, ask: Ask, user_id: str, run_id: str, turn: Turn, bites: _Bites) -> Plan:
@@ -144,8 +167,12 @@ class Planner:
 
 def _references_in(thread: Thread) -> tuple[str, ...]:
     """What the user asked to repeat in a thread so far, oldest first and each once."""
-    said = (message["content"] for message in thread.messages if message["role"] == "user")
-    return tuple(dict.fromkeys(reference for content in said for reference in references_of(content)))
+    return tuple(dict.fromkeys(reference for content in _said_in(thread) for reference in references_of(content)))
+
+
+def _said_in(thread: Thread) -> list[str]:
+    """What the user has said in a thread so far, oldest first."""
+    return [message["content"] for message in thread.messages if message["role"] == "user"]
 
 
 def _text_of(fields: Mapping[str, Any], key: str) -> str | None:

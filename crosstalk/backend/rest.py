@@ -11,14 +11,11 @@ from typing import Any
 from aiohttp import web
 
 from crosstalk.backend.access import Access
-from crosstalk.backend.bodies import answer, page_of, read_body, text_of
+from crosstalk.backend.bodies import answer, page_of, read_body, text_of, tokens_answer
 from crosstalk.backend.gate import Gate
 from crosstalk.backend.options import Settings
 from crosstalk.backend.store import Store, Thread
-from crosstalk.backend.tokens import BadToken, Identity, TokenService, bearer_token, is_user_id
-
-# A constant that disagrees with the token's `exp`, as the platform's does: clients must read `exp`.
-EXPIRES_IN_S = 900
+from crosstalk.backend.tokens import BadToken, Identity, TokenService, bearer_token, is_user_id, password_of
 
 
 class Rest:
@@ -32,6 +29,7 @@ class Rest:
         store: Store,
         access: Access,
         bites: Callable[[str, str, str], bool],
+        end_runs: Callable[[str], None],
     ) -> None:
         self._settings = settings
         self._tokens = tokens
@@ -39,6 +37,7 @@ class Rest:
         self._store = store
         self._access = access
         self._bites = bites
+        self._end_runs = end_runs
         self._refreshed_last: Identity | None = None
 
     def routes(self) -> list[web.RouteDef]:
@@ -59,30 +58,41 @@ class Rest:
         ]
 
     async def login(self, request: web.Request) -> web.Response:
-        """The local part of the e-mail is the user; the password is one for all."""
+        """The local part of the e-mail is the user; its password is its own, or one for all."""
         body = await read_body(request)
         email, password = text_of(body, "email"), text_of(body, "password")
         user_id, at, domain = email.partition("@")
         if not at or not domain or not is_user_id(user_id):
             raise web.HTTPUnprocessableEntity(text="email must be USER@DOMAIN with a user id before the @")
-        expected = self._settings.login_password
-        if expected is None:
-            raise web.HTTPForbidden(text="logins are off: this backend was started without LOGIN_PASSWORD")
-        if not hmac.compare_digest(password.encode(), expected.encode()):
+        if self._knows(user_id, password):
+            if self._bites("login_refused", user_id, "POST /auth/login"):
+                raise web.HTTPUnauthorized(text="wrong e-mail or password")
+        elif not self._bites("login_wrong_password_accepted", user_id, "POST /auth/login"):
+            if self._settings.login_password is None:
+                raise web.HTTPForbidden(text="not this user's own password, and LOGIN_PASSWORD is not set for all")
             raise web.HTTPUnauthorized(text="wrong e-mail or password")
-        return _tokens_answer(user_id, email, *self._tokens.mint_pair(user_id, email))
+        return tokens_answer(user_id, email, *self._tokens.mint_pair(user_id, email))
+
+    def _knows(self, user_id: str, password: str) -> bool:
+        known = (self._settings.login_password, password_of(self._settings.secret, user_id))
+        return any(hmac.compare_digest(password.encode(), one.encode()) for one in known if one is not None)
 
     async def refresh(self, request: web.Request) -> web.Response:
         token = text_of(await read_body(request), "refresh_token")
         try:
-            identity, access_token, refresh_token = self._tokens.rotate(token)
+            identity, access_token, refresh_token = self._tokens.rotate(
+                token, used_too=lambda user_id: self._bites("refresh_reusable", user_id, "POST /auth/refresh")
+            )
         except BadToken:
             raise web.HTTPUnauthorized(text="the refresh token is not valid") from None
+        self._end_runs(identity.user_id)
+        if self._bites("refresh_gives_dead_token", identity.user_id, "POST /auth/refresh"):
+            self._tokens.revoke(access_token)
         last, self._refreshed_last = self._refreshed_last, identity
         another = last is not None and last.user_id != identity.user_id
         if last and another and self._bites("refresh_gives_other_user", identity.user_id, "POST /auth/refresh"):
-            return _tokens_answer(last.user_id, last.email, *self._tokens.mint_pair(last.user_id, last.email))
-        return _tokens_answer(identity.user_id, identity.email, access_token, refresh_token)
+            return tokens_answer(last.user_id, last.email, *self._tokens.mint_pair(last.user_id, last.email))
+        return tokens_answer(identity.user_id, identity.email, access_token, refresh_token)
 
     async def validate(self, request: web.Request) -> web.Response:
         return self._judge(text_of(await read_body(request), "token"))
@@ -105,9 +115,10 @@ class Rest:
 
     async def list_threads(self, request: web.Request) -> web.Response:
         """One's own; `user_id` in the query may name nobody else."""
-        threads = self._access.threads(self._gate.user_of(request), request.query.get("user_id"))
+        user_id = self._gate.user_of(request)
+        threads = self._access.threads(user_id, request.query.get("user_id"))
         limit, offset = page_of(request)
-        shown = [thread.described() for thread in threads[offset : offset + limit]]
+        shown = [thread.described() for thread in self._access.page(user_id, threads, limit, offset)]
         return answer({"threads": shown, "total": len(threads), "limit": limit, "offset": offset})
 
     async def make_thread(self, request: web.Request) -> web.Response:
@@ -117,6 +128,8 @@ class Rest:
         if given is not None and not (isinstance(given, str) and 0 < len(given) <= 128):
             raise web.HTTPUnprocessableEntity(text="id must be a string of 1 to 128 characters")
         title, metadata = _changes(body)
+        if title and self._bites("title_lost", user_id, "a new thread"):
+            title = ""
         thread = self._store.open_thread(user_id, given, title=title or "")
         thread.metadata.update(metadata)
         return answer(thread.described(), status=201)
@@ -133,14 +146,15 @@ class Rest:
         return answer(thread.described())
 
     async def delete_thread(self, request: web.Request) -> web.Response:
-        self._store.delete_thread(self._thread(request, "idor_delete_thread"))
+        self._access.delete(self._thread(request, "idor_delete_thread"))
         return web.Response(status=204)
 
     async def list_messages(self, request: web.Request) -> web.Response:
         thread = self._thread(request, "idor_read_messages")
         limit, offset = page_of(request)
-        messages = self._access.messages(self._gate.user_of(request), thread)
-        shown = messages[offset : offset + limit]
+        user_id = self._gate.user_of(request)
+        messages = self._access.messages(user_id, thread)
+        shown = self._access.page(user_id, messages, limit, offset)
         page = {"thread_id": thread.id, "messages": shown, "total": len(messages), "limit": limit, "offset": offset}
         return answer(page)
 
@@ -172,15 +186,3 @@ def _changes(body: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
     if not (title is None or isinstance(title, str)) or not isinstance(metadata, dict):
         raise web.HTTPUnprocessableEntity(text="title must be a string, metadata an object")
     return title, metadata
-
-
-def _tokens_answer(user_id: str, email: str, access_token: str, refresh_token: str) -> web.Response:
-    return answer(
-        {
-            "access_token": access_token,
-            "refresh_token": refresh_token,
-            "token_type": "bearer",
-            "expires_in": EXPIRES_IN_S,
-            "user": {"id": user_id, "email": email},
-        }
-    )

@@ -15,6 +15,7 @@ import threading
 
 from aiohttp import web
 
+from crosstalk.backend.acts import Acts, Door
 from crosstalk.backend.admin import Admin
 from crosstalk.backend.agui import AguiEndpoint
 from crosstalk.backend.bodies import answer_in_json
@@ -22,10 +23,15 @@ from crosstalk.backend.chat import Chat
 from crosstalk.backend.discovery import Discovery
 from crosstalk.backend.endpoint import Endpoint
 from crosstalk.backend.faults import FaultTable
+from crosstalk.backend.feedback import Feedback
 from crosstalk.backend.gate import Gate
 from crosstalk.backend.health import Health
+from crosstalk.backend.insights import Insights
+from crosstalk.backend.limits import Keepalive, Limits
 from crosstalk.backend.netra import NetraEndpoint
+from crosstalk.backend.oauth import OAuth
 from crosstalk.backend.objects import Objects
+from crosstalk.backend.occasions import Schedule
 from crosstalk.backend.options import Settings
 from crosstalk.backend.per_run import PerRunEndpoint
 from crosstalk.backend.rest import Rest
@@ -33,8 +39,9 @@ from crosstalk.backend.runs import Pace
 from crosstalk.backend.spills import Spills
 from crosstalk.backend.tokens import TokenService
 
-BACKLOG = 4096
 _PR_SET_PDEATHSIG = 1
+_SCHEDULE = web.AppKey("schedule", Schedule)
+_ACTS = web.AppKey("acts", Acts)
 
 
 class CannotServe(Exception):
@@ -51,12 +58,13 @@ async def serve(settings: Settings) -> None:
     if settings.exit_with_stdin:
         threading.Thread(target=_wait_for_stdin, args=(loop, stop), daemon=True).start()
     context = make_context(settings)
-    runner = web.AppRunner(make_app(settings), access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    door = Door(settings.host_address, settings.port, context)
+    app = make_app(settings, door)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, settings.host_address, settings.port, backlog=BACKLOG, ssl_context=context)
         try:
-            await site.start()
+            await door.open(runner)
         except OSError as error:
             raise CannotServe(f"cannot listen on {settings.host_address}:{settings.port}: {error}") from error
         # What start-up made lives for ever; collecting it again and again would show as pauses in the streams.
@@ -64,29 +72,46 @@ async def serve(settings: Settings) -> None:
         gc.set_threshold(20_000, 20, 50)
         scheme = "http" if context is None else "https"
         host = f"[{settings.host_address}]" if ":" in settings.host_address else settings.host_address
-        print(f"LISTENING {scheme}://{host}:{runner.addresses[0][1]}", flush=True)
+        print(f"LISTENING {scheme}://{host}:{door.port}", flush=True)
+        keeping = asyncio.create_task(app[_SCHEDULE].keep(app[_ACTS].by_name()))
+        keeping.add_done_callback(lambda _task: stop.set() if _failed(keeping) else None)
         await stop.wait()
+        if _failed(keeping):
+            raise CannotServe(f"an occasion could not be acted out: {keeping.exception()}")
+        keeping.cancel()
     finally:
         await runner.cleanup()
 
 
-def make_app(settings: Settings) -> web.Application:
+def _failed(task: asyncio.Task[None]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is not None
+
+
+def make_app(settings: Settings, door: Door) -> web.Application:
     pace = Pace(settings.delays, settings.time_scale, settings.agent_timeout_s)
-    chat = Chat(seed=settings.seed, pace=pace, faults=FaultTable(settings.faults, settings.seed))
-    tokens = TokenService(settings.secret, settings.environment)
-    gate = Gate(tokens, chat.bites_now, wanted=chat.faults_wanted)
+    occasions = Schedule(settings.occasions)
+    chat = Chat(
+        seed=settings.seed, pace=pace, faults=FaultTable(settings.faults, settings.seed), occasions=occasions
+    )  # fmt: skip
+    tokens = TokenService(settings.secret, settings.environment, life_s=settings.token_life_s)
+    gate = Gate(tokens, chat.bites_now, wanted=chat.faults_wanted, closes_at_expiry=settings.closes_at_expiry)
     health = Health(settings, chat)
     spills = Spills(chat)
-    app = web.Application(middlewares=[spills.into_bodies, answer_in_json, health.hold_back])
-    endpoints = _make_endpoints(settings, chat, gate)
+    app = web.Application(middlewares=[door.answering, spills.into_bodies, answer_in_json, health.hold_back])
+    limits = _make_limits(settings, chat)
+    feedback = Feedback(gate, limits.rate, chat.bites_now)
+    endpoints = _make_endpoints(chat, gate, limits, feedback)
+    app.add_routes([*limits.routes(gate), *feedback.routes()])
     app.add_routes([*health.routes(), *Discovery(settings, gate, chat).routes()])
-    app.add_routes(Rest(settings, tokens, gate, chat.store, chat.access, chat.bites_now).routes())
-    app.add_routes([*Objects(gate, chat).routes(), *Admin(gate, chat).routes()])
+    app.add_routes(Rest(settings, tokens, gate, chat.store, chat.access, chat.bites_now, chat.refreshed).routes())
+    app.add_routes(OAuth(tokens, chat.bites_now, time_scale=settings.time_scale).routes())
+    app.add_routes([*Objects(gate, chat).routes(), *Admin(gate, chat).routes(), *Insights(gate, chat).routes()])
+    app[_SCHEDULE], app[_ACTS] = occasions, Acts(chat, endpoints, door)
     for endpoint in endpoints:
         app.add_routes(endpoint.routes())
 
     async def name_revision(_request: web.Request, response: web.StreamResponse) -> None:
-        response.headers["X-Revision"] = settings.revision
+        response.headers["X-Revision"] = health.revision()
 
     async def close_sockets(_app: web.Application) -> None:
         chat.drop_runs()
@@ -110,19 +135,22 @@ def make_context(settings: Settings) -> ssl.SSLContext | None:
         raise CannotServe(f"cannot write the CA's certificate to {settings.ca_out}: {error.strerror}") from error
 
 
-def _make_endpoints(settings: Settings, chat: Chat, gate: Gate) -> tuple[Endpoint, ...]:
+def _make_limits(settings: Settings, chat: Chat) -> Limits:
+    return Limits(
+        chat.bites_now,
+        wanted=chat.faults_wanted,
+        sockets_max=settings.sockets_max,
+        message_bytes_max=settings.message_bytes_max,
+        keepalive=Keepalive(settings.receive_timeout_s, settings.ping_interval_s),
+    )
+
+
+def _make_endpoints(chat: Chat, gate: Gate, limits: Limits, feedback: Feedback) -> tuple[Endpoint, ...]:
     """One for each shape, on the same chat."""
-    ping_interval_s, message_bytes_max = settings.ping_interval_s, settings.message_bytes_max
     return (
-        NetraEndpoint(
-            chat,
-            gate,
-            receive_timeout_s=settings.receive_timeout_s,
-            ping_interval_s=ping_interval_s,
-            message_bytes_max=message_bytes_max,
-        ),
-        AguiEndpoint(chat, gate, ping_interval_s=ping_interval_s, message_bytes_max=message_bytes_max),
-        PerRunEndpoint(chat, gate, ping_interval_s=ping_interval_s, message_bytes_max=message_bytes_max),
+        NetraEndpoint(chat, gate, limits=limits, feedback=feedback),
+        AguiEndpoint(chat, gate, limits=limits),
+        PerRunEndpoint(chat, gate, limits=limits),
     )
 
 

@@ -127,6 +127,12 @@ class Store:
         if not owned:
             del self._by_owner[thread.owner]
 
+    def lose_newest_message(self, user_id: str) -> None:
+        """Of whatever thread was used last (a fault's)."""
+        used = max(self.threads_of(user_id), key=lambda thread: thread.updated_s, default=None)
+        if used is not None and used.messages:
+            used.messages.pop()
+
     # --- messages ---------------------------------------------------------------------------------------------------
 
     def message(self, user_id: str, message_id: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import hmac
 import re
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,23 +55,27 @@ class TokenService:
     State: the tokens that were used up (refresh) or revoked (logout), until they expire.
     """
 
-    def __init__(self, secret: str, environment: str | None) -> None:
+    def __init__(self, secret: str, environment: str | None, *, life_s: int | None = None) -> None:
         self._secret = secret
         self._environment = environment
+        self._life_s = life_s or LIFE_MINUTES.get(environment or "", LIFE_MINUTES_ELSEWHERE) * 60
         self._spent: dict[str, float] = {}
         self._revoked: dict[str, float] = {}
 
     def mint_pair(self, user_id: str, email: str) -> tuple[str, str]:
         """A new access token and a new refresh token."""
-        life_s = LIFE_MINUTES.get(self._environment or "", LIFE_MINUTES_ELSEWHERE) * 60
-        return self._mint(user_id, email, "access", life_s), self._mint(user_id, email, "refresh", REFRESH_LIFE_S)
+        access = self._mint(user_id, email, "access", self._life_s)
+        return access, self._mint(user_id, email, "refresh", REFRESH_LIFE_S)
 
-    def rotate(self, refresh_token: str) -> tuple[Identity, str, str]:
-        """Exchange a refresh token for a new pair; the old one is dead from then on."""
+    def rotate(
+        self, refresh_token: str, *, used_too: Callable[[str], bool] = lambda _user_id: False
+    ) -> tuple[Identity, str, str]:
+        """Exchange a refresh token for a new pair; the old one is dead from then on, unless `used_too` says otherwise
+        of its user."""
         identity = self.verify(refresh_token, token_type="refresh")
         if not identity.token_id:
             raise BadToken("the refresh token has no jti")
-        if identity.token_id in self._spent:
+        if identity.token_id in self._spent and not used_too(identity.user_id):
             raise BadToken("the refresh token was used before")
         _remember(self._spent, identity.token_id, identity.expires_s)
         return identity, *self.mint_pair(identity.user_id, identity.email)
@@ -197,6 +202,11 @@ def _remember(table: dict[str, float], key: str, expires_s: float) -> None:
     table[key] = expires_s
 
 
+def password_of(secret: str, user_id: str) -> str:
+    """A user's own password. Whoever holds the secret can sign tokens of everybody, so this opens nothing more."""
+    return hmac.new(secret.encode(), f"password of {user_id}".encode(), hashlib.sha256).hexdigest()[:32]
+
+
 def is_user_id(text: str) -> bool:
     """Whether the text has a shape that passes for a user id: 1 to 64 letters, digits, dots, dashes, underscores."""
     return _USER_ID.fullmatch(text) is not None
@@ -210,6 +220,16 @@ def claimed_user(token: str | None) -> str:
         return ""
     user_id = claims.get("sub")
     return user_id if isinstance(user_id, str) and is_user_id(user_id) else ""
+
+
+def expiry_of(token: str) -> float | None:
+    """`exp` of a token that was believed, in unix seconds; None where it has none."""
+    try:
+        claims = jwt.decode(token, options={"verify_signature": False})
+    except (jwt.InvalidTokenError, ValueError):
+        return None
+    expires_s = claims.get("exp")
+    return float(expires_s) if isinstance(expires_s, int | float) else None
 
 
 def bearer_token(authorization: str | None) -> str | None:

@@ -248,7 +248,7 @@ class Keyring:
         label = self._labels.get(low)
         if label is None:
             if len(self._labels) >= LABELS_MAX:
-                self._labels.clear()
+                del self._labels[next(iter(self._labels))]
             label = self._labels[low] = self._label(low.decode())
         return Hit(low, match.start(), label, folded=low != found)
 

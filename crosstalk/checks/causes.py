@@ -2,8 +2,9 @@
 look at next.
 
 In the way of the data: the columns of a finished record in, a list of groups out, the most frequent first. Every failed
-run and every failed connection is in exactly one group. A cause is never proved by a record: each says how sure it is.
-`always` follows from what was seen, `likely` is what is most often behind this picture, `possible` is worth a look.
+run, connection and step of a journey is in exactly one group. A cause is never proved by a record: each says how sure
+it is. `always` follows from what was seen, `likely` is what is most often behind this picture, `possible` is worth a
+look.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ CAUSES_MAX = 4
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A group. `count` runs or connections (`of` says which) are in it; `share` of all of these that there were, None
-    where there were none. `runs` counts those that failed with it, also where it is a group of connections."""
+    """A group. `count` runs, connections or steps (`of` says which) are in it; `share` of all of these that there were,
+    None where there were none. `runs` counts those that failed with it, also where it is a group of connections."""
 
     stage: str
     signature: str
@@ -59,7 +60,7 @@ class Failure:
 def where_it_broke(run: Mapping[str, Any], tables: Mapping[str, Columns]) -> list[Failure]:
     """Groups of failures, the most frequent first; among equals, the earlier stage.
 
-    :param run: what `run.json` holds. :param tables: `runs`, `connections`, `violations`.
+    :param run: what `run.json` holds. :param tables: `runs`, `connections`, `violations`, `steps`.
     """
     whole = whole_of(run, tables)
     groups: dict[tuple[str, str, str], list[Broken]] = {}
@@ -78,7 +79,7 @@ def causes_of(group: Group, whole: Whole) -> tuple[Cause, ...]:
 
 def _failure(group: Group, whole: Whole, groups: Sequence[Group]) -> Failure:
     members = sorted(group.members, key=lambda one: (one.from_ns, one.account, one.connection))
-    example = next((one for one in members if one.runs), members[0])
+    example = next((one for one in members if one.runs or one.run_beside), members[0])
     return Failure(
         stage=group.stage,
         signature=group.signature,
@@ -90,7 +91,7 @@ def _failure(group: Group, whole: Whole, groups: Sequence[Group]) -> Failure:
         users=len(group.users),
         connections=len({one.connection for one in members if one.connection}),
         runs=len({(one.account, name) for one in members for name in one.runs}),
-        example_run=example.runs[0] if example.runs else "",
+        example_run=example.runs[0] if example.runs else example.run_beside,
         example_connection=example.connection,
         example_trace_id=example.trace_id,
         example_user=example.account,

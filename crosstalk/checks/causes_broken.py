@@ -1,8 +1,9 @@
 """Which runs and connections broke, at which stage, and with what signature: rows of a record in, `Broken` out.
 
 Every run that ended neither well nor by our own hand is in exactly one `Broken`, and so is every connection that was
-lost or never became ready. A run that was lost because its connection had ended before it could say anything is folded
-into the connection: one thing broke, not two. Pure.
+lost or never became ready, and every step of a journey that failed. A run that was lost because its connection had
+ended before it could say anything is folded into the connection, and a step whose own run broke into that run: one
+thing broke, not two. Pure.
 """
 
 from __future__ import annotations
@@ -16,24 +17,26 @@ import numpy as np
 
 from crosstalk.checks.causes_rules import STAGES, Row, Violations, broken_rule, groupable, told_rule, what_of
 from crosstalk.checks.columns import Columns
+from crosstalk.checks.families import FAILED, FAMILIES
 from crosstalk.checks.tally_faults import rows_of
 
-RUNS, CONNECTIONS = "runs", "connections"
+RUNS, CONNECTIONS, STEPS = "runs", "connections", "steps"
 BAD_TOKEN = "bad_token"
 PROBE = "probe"
+_STATUS = re.compile(r"^HTTP (\d{3})\b")
 _LAST_EVENT = re.compile(r"last event (\w+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """One failed run, or one failed connection with the runs that went with it.
+    """One failed run, one failed connection with the runs that went with it, or one failed step of a journey.
 
     `from_ns`..`until_ns` is when it was under way; `broke_ns` when it broke, None where nothing marks the instant
     (a wait that was given up). `code`: the close code or the HTTP status. `silence_ns`: of a lost connection, from the
     last frame that we are known to have sent to its end.
     """
 
-    of: str  # RUNS | CONNECTIONS
+    of: str  # RUNS | CONNECTIONS | STEPS
     stage: str
     signature: str
     account: str
@@ -51,10 +54,11 @@ class Broken:
     silence_ns: int | None = None
     answer_ns: int | None = None  # first event to end
     violations: tuple[Row, ...] = ()
+    run_beside: str = ""  # of a step: its own run, which did not break
 
 
 def broken(tables: Mapping[str, Columns], *, timeout_ns: int) -> list[Broken]:
-    """:param tables: `runs`, `connections` and `violations`; one that is missing counts as empty.
+    """:param tables: `runs`, `connections`, `violations` and `steps`; one that is missing counts as empty.
     :param timeout_ns: how long a run is waited for; 0 where it is not known.
     """
     connections = rows_of(tables.get("connections", {}))
@@ -78,7 +82,9 @@ def broken(tables: Mapping[str, Columns], *, timeout_ns: int) -> list[Broken]:
         elif (one := _of_connection(row, with_it, last_said)) is not None:
             found.append(one)
     by_name = {str(row["connection"]): row for row in connections}
-    return [*found, *(_seen_between(rows, by_name) for rows in violations.of_no_run())]
+    found += [_seen_between(rows, by_name) for rows in violations.of_no_run()]
+    broken_runs = {(one.account, run) for one in found for run in one.runs}
+    return [*found, *_steps(tables.get("steps", {}), broken_runs)]
 
 
 def is_cut(row: Row) -> bool:
@@ -293,3 +299,37 @@ def _code(row: Row) -> str:
 def _silence(connection: Row, last_said: Mapping[str, int]) -> int | None:
     spoke_ns = max(last_said.get(str(connection["connection"]), 0), connection["ready_ns"] or 0)
     return int(connection["ended_ns"]) - spoke_ns if spoke_ns and connection["ended_ns"] else None
+
+
+# --- steps of journeys ----------------------------------------------------------------------------------------------
+
+
+def _steps(steps: Columns, broken_runs: set[tuple[str, str]]) -> list[Broken]:
+    """Steps that failed, but for those whose run is among what broke already; rows of good ones are not unpacked."""
+    if not steps or not len(steps["step"]):
+        return []
+    failed = (steps["outcome"] == FAILED) & (steps["step"] != "")
+    rows = rows_of({name: values[failed] for name, values in steps.items()})
+    return [_of_step(row) for row in rows if (str(row["account"]), str(row["run"])) not in broken_runs]
+
+
+def _of_step(row: Row) -> Broken:
+    ended_ns = int(row["begun_ns"]) + int(row["time_ns"])
+    status = _STATUS.search(str(row["came"]))
+    family = FAMILIES.get(str(row["family"]), str(row["family"]))
+    expected, came = groupable(str(row["expected"])), groupable(str(row["came"]))
+    return Broken(
+        of=STEPS,
+        stage="journey",
+        signature=f"{family}, {row['step']}: expected {expected}, came {came}",
+        account=str(row["account"]),
+        connection=str(row["connection"]),
+        runs=(),
+        run_beside=str(row["run"]),
+        trace_id=str(row["trace_id"]),
+        from_ns=int(row["begun_ns"]),
+        until_ns=ended_ns,
+        broke_ns=ended_ns,
+        outcome=FAILED,
+        code=int(status[1]) if status else None,
+    )

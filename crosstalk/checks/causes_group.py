@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from crosstalk.checks.causes_broken import BAD_TOKEN, PROBE, RUNS, Broken, is_cut, kind_of_bad_token
+from crosstalk.checks.causes_broken import BAD_TOKEN, PROBE, RUNS, STEPS, Broken, is_cut, kind_of_bad_token
 from crosstalk.checks.causes_rules import Row
 from crosstalk.checks.columns import MISSING, Columns
+from crosstalk.checks.families import FAILED, OK
 from crosstalk.checks.tally_faults import rows_of
 
 #: failures of several users within this time happened at once
@@ -28,7 +29,7 @@ _HEALTH = re.compile(r"^health: HTTP (\d{3})")
 class Group:
     """Failures with the same stage and signature. Values are worked out when a cause first asks for them."""
 
-    of: str  # RUNS | CONNECTIONS
+    of: str  # RUNS | CONNECTIONS | STEPS
     stage: str
     signature: str
     members: tuple[Broken, ...]
@@ -125,6 +126,7 @@ class Whole:
     health_status: int | None
     degraded: str
     problems: tuple[str, ...] = field(default=())
+    steps: int = 0  # of journeys: those that were tried and not cut
 
     def everybody(self, group: Group) -> bool:
         """Is everyone who had a run in the group, and nobody ever had a good one?"""
@@ -140,9 +142,10 @@ class Whole:
         return not self.good_runs(group)
 
     def share(self, group: Group) -> float | None:
-        """Of the runs, or of the connections, that there were."""
+        """Of the runs, of the connections, or of the steps that there were."""
         forged = "forged token" in group.signature
         of = self.runs if group.of == RUNS else self.bad_tokens if forged else self.attempted
+        of = self.steps if group.of == STEPS else of
         return min(group.count / of, 1.0) if of else None
 
 
@@ -183,6 +186,7 @@ def whole_of(run: Mapping[str, Any], tables: Mapping[str, Columns]) -> Whole:
         health_status=int(health[1]) if health else None,
         degraded=degraded[1] if degraded else "",
         problems=tuple(str(text) for text in run.get("problems") or ()),
+        steps=_steps_tried(tables.get("steps", {})),
     )
 
 
@@ -220,6 +224,10 @@ def _seen_elsewhere(violations: Columns) -> frozenset[str]:
     if not violations:
         return frozenset()
     return frozenset(violations["owner"][violations["name"] == "wrong_socket"].tolist()) - {""}
+
+
+def _steps_tried(steps: Columns) -> int:
+    return int((np.isin(steps["outcome"], [OK, FAILED]) & (steps["step"] != "")).sum()) if steps else 0
 
 
 def _slope(runs: Columns, good: np.ndarray) -> float | None:

@@ -10,10 +10,11 @@ from crosstalk.wire.redact import redact
 
 #: where a run or a connection can end, in the order of its life. `authenticate`: the peer refused, or ended the
 #: connection, between the upgrade and the welcome; `ready`: no welcome came, or it named somebody else; `send`: after
-#: the welcome, before any event; `late`: after the end of a run, while none was under way
+#: the welcome, before any event; `late`: after the end of a run, while none was under way; `journey`: a step of a
+#: journey that did not do what it should, though no run of it broke
 STAGES = (
     "resolve", "connect", "tls", "upgrade", "authenticate", "ready", "send", "first event", "thinking", "tool",
-    "stream", "end", "late",
+    "stream", "end", "late", "journey",
 )  # fmt: skip
 Row = Mapping[str, Any]
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 from crosstalk.wire.dialect import Belongings, Dialect
 
 ALL = frozenset(range(1, 23))
+#: channels that people exercise by having runs, whatever is said in them, as long as somebody else is there and they
+#: stay for a moment afterwards
+BY_ANY_RUN = frozenset({1, 2, 3, 17, 22})
 _ANYTHING = Belongings("user", "thread", "run", "message", "connection", "0")
 
 

@@ -15,6 +15,8 @@ V = TypeVar("V")
 ABANDONED_MAX = 4096
 #: runs of all users, of which each process remembers the newest
 RUNS_MAX = 16384
+#: of those, none that began longer ago: what stands still in number does not grow with the hours
+RUNS_KEPT_S = 600.0
 #: ids that servers chose, of all users, of which each process remembers the newest
 IDS_MAX = 500_000
 #: how long after somebody gave up on a run its reply may lie around
@@ -80,6 +82,9 @@ class Exposures:
 
     def plant(self, owner: int, ordinal: int, run_id: str, at_ns: int) -> None:
         """A run begins: its prompt is about to be sent."""
+        planted, oldest_ns = self.planted, at_ns - int(RUNS_KEPT_S * 1e9)
+        while planted and (first := next(iter(planted))) and planted[first].at_ns < oldest_ns:
+            del planted[first]
         remember(self.planted, (owner, ordinal), Planted(run_id, at_ns), at_most=RUNS_MAX)
 
     def name(self, owner: int, ordinal: int, run_id: str) -> None:

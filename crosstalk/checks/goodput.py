@@ -1,8 +1,9 @@
 """Goodput: runs per second that ended well and met every limit. A run that was too slow for its user is not counted.
 
 A limit of a percentile or a maximum says what one run may take; of metrics with several samples a run (chunk gaps, tool
-calls) the run's own figure of that statistic is compared. Limits of connections, of medians, and those that are only
-shown say nothing of a single run. Zhong et al., "DistServe" (OSDI 2024), for requests that attain every objective.
+calls) the run's own figure of that statistic is compared. Limits of connections, of journeys and of medians, and those
+that are only shown, say nothing of a single run. Zhong et al., "DistServe" (OSDI 2024), for requests that attain every
+objective.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def _is_of_a_run(limit: Limit) -> bool:
     metric = metric_of(limit.metric)
     if metric is None or not limit.required or limit.bound is None:
         return False
-    of_a_run = metric.kind == "time" and metric.source != "connection" and metric.name not in OF_THE_GENERATOR
+    of_a_run = metric.kind == "time" and metric.source in ("run", "event") and metric.name not in OF_THE_GENERATOR
     return of_a_run and limit.statistic not in _OF_NO_RUN
 
 

@@ -28,8 +28,10 @@ from crosstalk.wire.event import Event, Kind
 
 __all__ = ["Exposure", "Exposures", "Observer", "Roster", "RunPlace", "run_id", "thread_id"]
 
-#: threads whose runs an observer can still tell apart
-RUNS_KNOWN = 4096
+#: ids that an observer was told, or sent itself, and still knows as such
+IDS_KNOWN = 4096
+#: runs whose thread an observer looks up; of older ones, the order of ordinals tells it
+RUNS_KNOWN = 256
 #: what stands before the canary in ids of runs and of threads that the client chooses
 RUN_ID = "run-"
 THREAD_ID = "thread-"
@@ -98,7 +100,7 @@ class Observer:
         self._mine: dict[bytes, int] = {}  # own canaries that were sent → ordinal
         self._threads: dict[int, int] = {}  # ordinal → ordinal of its thread
         self._own_ids: dict[str, None] = {}  # that the server told to this account
-        self._sent: set[str] = set()  # others' ids that the observer sent itself
+        self._sent: dict[str, None] = {}  # others' ids that the observer sent itself
         self._live: set[int] = set()  # ordinals of runs in progress
         self._accusation = Accusation(keyring, roster, number, subject, exposures.planted)
 
@@ -129,7 +131,7 @@ class Observer:
 
         An id that is too short to be one of its kind in the world (a number from 1, say) is compared with nobody's.
         """
-        remember(self._own_ids, wire_id, None, at_most=RUNS_KNOWN)
+        remember(self._own_ids, wire_id, None, at_most=IDS_KNOWN)
         return not is_label(wire_id) or self._exposures.tell(wire_id, self.subject)
 
     def knows(self, wire_id: str) -> bool:
@@ -139,7 +141,9 @@ class Observer:
     def sends(self, wire_id: str) -> None:
         """The observer is about to send somebody else's id: seeing it come back proves nothing."""
         if wire_id:
-            self._sent |= {wire_id, wire_id.rpartition("-")[2].lower()}
+            for sent in (wire_id, wire_id.rpartition("-")[2].lower()):
+                if sent not in self._sent:
+                    remember(self._sent, sent, None, at_most=IDS_KNOWN)
 
     def forget_before(self, ordinal: int) -> None:
         """Drop canaries of runs before `ordinal` from the quick list; they are still recognised by decoding."""
@@ -271,7 +275,8 @@ class Observer:
         :return: each violation with the part that shows it.
         """
         found: dict[Violation, bytes] = {}
-        result = self._deep.search_parts(parts, place.known if place is not None else self._mine.keys())
+        known: Set[bytes] = place.known if place is not None else self._mine.keys()
+        result = self._deep.search_parts(parts, known, with_texts=bool(self._exposures.server_ids))
         self._exposures.skip(22, result.bytes_skipped)
         if seen is not None:
             seen |= result.own

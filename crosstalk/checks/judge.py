@@ -15,6 +15,8 @@ from crosstalk.checks.judge_isolation import NOTE, judge_isolation
 from crosstalk.checks.judge_limits import Grounds, judge_limit, not_judged
 from crosstalk.checks.judge_measurement import Measurement, measure
 from crosstalk.checks.judge_phases import judge_phases
+from crosstalk.checks.judge_slopes import judge_slopes
+from crosstalk.checks.judge_steps import judge_families
 from crosstalk.checks.limits import Limits, LimitsError
 from crosstalk.checks.sentence import sentence_of
 from crosstalk.checks.since import expectations_of, outcomes_of, since
@@ -36,7 +38,11 @@ def judge(run: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
     limits, problem = _limits(run)
     measurement = _guarded(lambda: measure(run, tally, limits.generator), _unmeasured)
     gaps = (*measurement.gaps, *([problem] if problem else []))
-    grounds = Grounds(tally, run.get("workers") or {}, (*gaps, *measurement.clock_causes))
+    load_test = run.get("load_test") or {}
+    played = tuple(load_test.get("families") or ())
+    by_tag = bool(load_test.get("tags") or load_test.get("excluded_tags"))
+    grounds = Grounds(tally, run.get("workers") or {}, (*gaps, *measurement.clock_causes), played, by_tag)
+    families = _guarded(lambda: judge_families(tally, played), lambda why: [])
     delivery = _guarded(lambda: judge_delivery(run, tally, limits, gaps), _undelivered)
     isolation = _guarded(lambda: judge_isolation(tally, limits, gaps), _unisolated)
     phases, entries = judge_phases(limits, [judge_limit(limit, grounds) for limit in limits.limits])
@@ -60,12 +66,14 @@ def judge(run: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
         "limits": entries,
         "not_judged": not_judged(entries),
         "delivery": delivery,
+        "families": families,
         "isolation": isolation,
         "identity": identity,
         "connections": _guarded(lambda: dict(tally.connections.summary()), _unconnected),
         "measurement": measurement.figures,
         "window": _guarded(lambda: _window(tally), lambda why: {"state": "unknown", "reason": why}),
         "goodput": _guarded(lambda: goodput(tally, limits), lambda why: {"per_s": None, "problem": why}),
+        "slopes": _guarded(lambda: judge_slopes(tally), lambda why: {"problem": why}),
         "workers": _guarded(lambda: by_worker(tally), lambda why: {"figures": {}, "slower": [], "problem": why}),
         "load_test": dict(run.get("load_test") or {}),
         "provenance": _provenance(run, limits),

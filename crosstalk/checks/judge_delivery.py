@@ -1,10 +1,11 @@
-"""Was every run answered, completely and in order? Runs by outcome, violations by name."""
+"""Was every run answered, completely and in order? Runs by outcome, violations by name, steps that failed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from crosstalk.checks.judge_steps import failures_of, judge_families
 from crosstalk.checks.limits import Limits
 from crosstalk.checks.tally import Tally
 from crosstalk.checks.tally_runs import OUTCOMES
@@ -19,7 +20,7 @@ EVIDENCE_SHOWN = 20
 
 
 def judge_delivery(run: Mapping[str, Any], tally: Tally, limits: Limits, gaps: Sequence[str]) -> dict[str, Any]:
-    """The verdict's `delivery`. Fails on any violation and on any run that was never answered."""
+    """The verdict's `delivery`. Fails on any violation, any run that was never answered and any step that failed."""
     outcomes = tally.runs.outcomes()
     started = sum(outcomes.values())
     violations = {**dict.fromkeys(NAMES, 0), **tally.violations.by_name("delivery")}
@@ -34,6 +35,8 @@ def judge_delivery(run: Mapping[str, Any], tally: Tally, limits: Limits, gaps: S
     unanswered = outcomes["timeout"] + outcomes["disconnected"]
     if unanswered:
         failed.append(f"{counted(unanswered, 'runs')} never answered")
+    # what people could not do says more than how many events were missing meanwhile
+    failed = [*failures_of(judge_families(tally, ())), *failed]
     doubts = [*_unbalanced(run, outcomes, started), *gaps]
     if started == 0:
         doubts.insert(0, "no run was started")

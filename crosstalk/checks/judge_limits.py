@@ -18,14 +18,21 @@ import numpy as np
 
 from crosstalk.checks import statistics
 from crosstalk.checks.by_user import ByUser, bounds_by_user
+from crosstalk.checks.judge_slopes import find_slope
 from crosstalk.checks.limits import Limit, Limits
-from crosstalk.checks.metrics import OF_THE_GENERATOR, QUANTILES, Metric, metric_of, metric_unit
+from crosstalk.checks.metrics import OF_THE_GENERATOR, QUANTILES, Metric, families_of, metric_of, metric_unit, place_in
 from crosstalk.checks.steady import UNSTEADY
 from crosstalk.checks.tally import Tally
 from crosstalk.checks.verdicts import FAIL, PASS, UNKNOWN
 from crosstalk.checks.words import counted, listed, number, percent, quantity
 
 NO_OPPORTUNITY = "no opportunity"
+#: of a limit about journeys that no user of this scenario makes: shown, not judged
+NOBODY_PLAYS = "not in this scenario: nobody makes this journey"
+#: of a limit about steps that the target has not: shown, not judged
+NOT_OFFERED = "not offered by the target"
+#: of a limit without a sample where only some users take part (`--tags`): nobody may be left who does what it is about
+NOT_CHOSEN = "no opportunity for the users that were chosen by tag"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,8 @@ class Grounds:
     tally: Tally
     workers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # the final word of each
     clock_causes: tuple[str, ...] = ()
+    played: tuple[str, ...] = ()  # families of journeys that somebody of the scenario plays
+    chosen_by_tag: bool = False  # only some of the scenario's users take part
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,8 @@ def judge_limit(limit: Limit, grounds: Grounds) -> dict[str, Any]:
         if metric is None:
             raise ValueError(f"unknown metric {limit.metric!r}")
         finding = _find(limit, metric, grounds)
+        if not finding.n and (why := _out_of_reach(limit, metric, grounds)):
+            limit, finding = replace(limit, required=False), replace(finding, reason=why)
         beside = _beside(limit, metric, grounds.tally)
     except Exception as error:  # one check must not take the others with it
         metric, beside = None, {}
@@ -86,15 +97,30 @@ def judge_limit(limit: Limit, grounds: Grounds) -> dict[str, Any]:
     }
 
 
-def undecided(limits: Limits, tally: Tally) -> list[Limit]:
+def _out_of_reach(limit: Limit, metric: Metric, grounds: Grounds) -> str:
+    """Why a limit cannot have samples here, whatever the target does; "" where it could. What everybody goes through (a
+    sign-in, a run) must be seen in any choice of users."""
+    families = families_of(limit.metric)
+    if not families:
+        return NOT_CHOSEN if grounds.chosen_by_tag and not metric.gate else ""
+    if not set(families) & set(grounds.played):
+        return NOBODY_PLAYS
+    why = grounds.tally.steps.why_nothing(*place_in(metric.name))
+    return f"{NOT_OFFERED}: {why}" if why else ""
+
+
+def undecided(
+    limits: Limits, tally: Tally, played: tuple[str, ...] = (), *, chosen_by_tag: bool = False
+) -> list[Limit]:
     """Required limits that are neither passed nor failed yet, for a live look at a load test that is going on.
 
     `events_lost` is left out: events under way look lost until the end. Looking again and again, and stopping at the
     first decision, makes the 95 % of a bound nominal.
     """
-    grounds = Grounds(tally)
+    grounds = Grounds(tally, played=played, chosen_by_tag=chosen_by_tag)
     judged = [limit for limit in limits.limits if limit.required and limit.metric != "events_lost"]
-    return [limit for limit in judged if judge_limit(limit, grounds)["verdict"] == UNKNOWN]
+    entries = [(limit, judge_limit(limit, grounds)) for limit in judged]
+    return [limit for limit, entry in entries if entry["required"] and entry["verdict"] == UNKNOWN]
 
 
 def samples_for(limit: Limit) -> int:
@@ -112,12 +138,13 @@ def plan_sentence(limits: Limits, *, users: int, seconds_per_turn: float, run_ti
     """What a load test will be able to judge, said before it starts.
 
     Counts one sample a turn for metrics of runs and events, one a user for those of connections; what needs something
-    special (a hand-off, a tool call) may get fewer, and chunk gaps are many more.
+    special (a hand-off, a tool call) may get fewer, and chunk gaps are many more. How often a step of a journey comes,
+    nobody knows before.
     """
     groups: dict[tuple[str, str, int], list[str]] = {}
     for limit in limits.limits:
         needed, metric = samples_for(limit), metric_of(limit.metric)
-        if limit.required and metric is not None and needed > 1:
+        if limit.required and metric is not None and metric.source != "step" and needed > 1:
             source = "connections" if metric.source == "connection" else "runs"
             groups.setdefault((limit.statistic, source, needed), []).append(limit.metric.replace("_ms", ""))
     will: list[str] = []
@@ -143,13 +170,16 @@ def _rounded_up(seconds: float) -> float:
 
 
 def _find(limit: Limit, metric: Metric, grounds: Grounds) -> Finding:
-    finding = {"share": _find_share, "count": _find_count, "time": _find_time}[metric.kind](limit, metric, grounds)
+    find = {"share": _find_share, "count": _find_count, "time": _find_time, "slope": _find_slope}[metric.kind]
+    finding = find(limit, metric, grounds)
     if limit.bound is None and finding.verdict != UNKNOWN:
         return replace(finding, verdict=UNKNOWN, reason="shown; no limit is set")
-    if metric.judgement == "timing" and grounds.clock_causes:
+    if metric.judgement == "timing" and metric.source != "memory" and grounds.clock_causes:
         why = f"timing cannot be believed: {listed(list(grounds.clock_causes), most=2)}"
         return replace(finding, verdict=UNKNOWN, reason=why)
-    of_runs = metric.kind == "time" and metric.source != "connection" and metric.name not in OF_THE_GENERATOR
+    of_runs = (
+        metric.kind == "time" and metric.source not in ("connection", "step") and metric.name not in OF_THE_GENERATOR
+    )
     if finding.verdict == PASS and of_runs:
         window = grounds.tally.runs.window()
         if window.state == UNSTEADY:
@@ -203,6 +233,20 @@ def _find_time(limit: Limit, metric: Metric, grounds: Grounds) -> Finding:
     if verdict != UNKNOWN and by_user is not None and verdict != _compare(*_ends(by_user.low, by_user.high), limit):
         why += f"; as its users differ, these are worth {by_user.worth:,}, too few to be sure"
     return Finding(verdict, point, n, why, (low, high), needed, by_user)
+
+
+def _find_slope(limit: Limit, metric: Metric, grounds: Grounds) -> Finding:
+    """The whole interval must lie inside: what may grow is not known not to."""
+    found = find_slope(grounds.tally, limit.metric)
+    if found.low is None or found.high is None:
+        return Finding(UNKNOWN, None, found.n, f"{NO_OPPORTUNITY}: {found.reason}" if not found.n else found.reason)
+    verdict = _compare(found.low, found.high, limit)
+    why = f"between {number(round(found.low, 2))} and {number(round(found.high, 2))} {metric.unit} at 95 %"
+    why += f", by {counted(found.n, metric.samples)}"
+    if verdict == FAIL and metric.source == "memory" and "harness" in limit.metric:
+        # ours, not the target's: it accuses nobody
+        return Finding(UNKNOWN, found.value, found.n, f"{why}: the harness itself grows", (found.low, found.high))
+    return Finding(verdict, found.value, found.n, why, (found.low, found.high))
 
 
 def _ends(low: float | None, high: float | None) -> tuple[float, float]:

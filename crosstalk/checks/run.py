@@ -9,12 +9,12 @@ and missing if it never did.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
 from crosstalk.checks.violation import Violation, delivery
-from crosstalk.wire.event import Event, Kind
+from crosstalk.wire.event import Event, Kind, Tried
 from crosstalk.wire.lifecycle import NESTED_COMPLETED, NESTED_STARTED, Lifecycle, State, Symbol
 
 #: an expectation that is not a kind: some tool of the run must fail, and the failure must be passed on
@@ -49,32 +49,42 @@ class Step:
         self.violations = violations
 
 
-@dataclass(slots=True)
+# what is made for each run has an `__init__` of its own: the one that `dataclass` writes is never compiled
+@dataclass(slots=True, init=False)
 class RunTimes:
     """Instants and durations of a run, in ns; None: did not happen."""
 
-    first_event_ns: int | None = None
-    first_chunk_ns: int | None = None
-    last_event_ns: int | None = None
-    last_chunk_ns: int | None = None
-    end_ns: int | None = None
-    stall_max_ns: int | None = None
-    handoff_time_max_ns: int | None = None
+    first_event_ns: int | None
+    first_chunk_ns: int | None
+    last_event_ns: int | None
+    last_chunk_ns: int | None
+    end_ns: int | None
+    stall_max_ns: int | None
+    handoff_time_max_ns: int | None
+
+    def __init__(self) -> None:
+        self.first_event_ns = self.first_chunk_ns = self.last_event_ns = self.last_chunk_ns = self.end_ns = None
+        self.stall_max_ns = self.handoff_time_max_ns = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class RunCounts:
-    events: int = 0
-    chunks: int = 0
-    tools_started: int = 0
-    tools_ok: int = 0
-    tools_failed: int = 0
-    handoffs: int = 0
-    text_bytes: int = 0
-    malformed: int = 0
+    events: int
+    chunks: int
+    tools_started: int
+    tools_ok: int
+    tools_failed: int
+    handoffs: int
+    text_bytes: int
+    malformed: int
+    retries: int  # repeats that say so
+
+    def __init__(self) -> None:
+        self.events = self.chunks = self.tools_started = self.tools_ok = self.tools_failed = self.handoffs = 0
+        self.text_bytes = self.malformed = self.retries = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class RunCheck:
     """One run's table row in motion.
 
@@ -84,40 +94,68 @@ class RunCheck:
     """
 
     lifecycle: Lifecycle
-    expects: Collection[str] = ()
-    state: State = ""
-    times: RunTimes = field(default_factory=RunTimes)
-    counts: RunCounts = field(default_factory=RunCounts)
-    end_kind: Kind | None = None
-    end_code: str = ""
-    text: list[str] = field(default_factory=list)
-    ended: bool = False  # is its state one of those that end a run?
-    last_kind: str = ""
-    final_text: str = ""
-    _agent: str = ""
-    _agents_inside: list[str] = field(default_factory=list)
-    _seen: set[str] = field(default_factory=set)
-    _keys: set[str] = field(default_factory=set)
-    _open_calls: dict[str, int] = field(default_factory=dict)
-    _early_results: dict[str, int] = field(default_factory=dict)
-    _chunk_numbers: dict[str, set[int]] = field(default_factory=dict)
-    _chunk_last: dict[str, int] = field(default_factory=dict)
-    _chunks_astray: bool = False
-    _illegal: list[str] = field(default_factory=list)
-    _handoff_ns: int | None = None
-    _missing: list[str] = field(default_factory=list)
-    _missing_at: int = -1  # after so many events
-    _streaming: State = ""  # the state in which chunks follow each other; "" until they do
+    expects: Collection[str]
+    state: State
+    times: RunTimes
+    counts: RunCounts
+    end_kind: Kind | None
+    end_code: str
+    text: list[str]
+    ended: bool  # is its state one of those that end a run?
+    last_kind: str
+    final_text: str
+    _agent: str
+    _agents_inside: list[str]
+    _seen: set[str]
+    _keys: set[str]
+    _attempts: dict[str, int]  # what events say that count their attempts → the highest seen
+    _open_calls: dict[str, int]
+    _early_results: dict[str, int]
+    _chunk_numbers: dict[str, set[int]]
+    _chunk_last: dict[str, int]
+    _chunks_astray: bool
+    _illegal: list[str]
+    _handoff_ns: int | None
+    _missing: list[str]
+    _missing_at: int  # after so many events
+    _streaming: State  # the state in which chunks follow each other; "" until they do
     #: of the last chunk that `streams` took, as a `Step` has them
-    gap_ns: int = 0
-    chunk_gap_ns: int = 0
+    gap_ns: int
+    chunk_gap_ns: int
 
-    def __post_init__(self) -> None:
-        self.state = self.lifecycle.initial
-        self.ended = self.state in self.lifecycle.ended
+    def __init__(self, lifecycle: Lifecycle, expects: Collection[str] = ()) -> None:
+        self.lifecycle = lifecycle
+        self.expects = expects
+        self.state = lifecycle.initial
+        self.ended = self.state in lifecycle.ended
+        self.times = RunTimes()
+        self.counts = RunCounts()
+        self.end_kind = self._handoff_ns = None
+        self.end_code = self.last_kind = self.final_text = self._agent = self._streaming = ""
+        self.text = []
+        self._agents_inside = []
+        self._seen = set()
+        self._keys = set()
+        self._attempts = {}
+        self._open_calls = {}
+        self._early_results = {}
+        self._chunk_numbers = {}
+        self._chunk_last = {}
+        self._chunks_astray = False
+        self._illegal = []
+        self._missing = []
+        self._missing_at = -1
+        self.gap_ns = self.chunk_gap_ns = 0
+
+    @property
+    def agent(self) -> str:
+        """Who runs it: the agent of its first `started`; "" where that named none, or has not come."""
+        return self._agent
 
     def advance(self, event: Event, arrived_ns: int) -> Step:
         """Take one event of this run, in order of arrival."""
+        if event.tried is not None and (repeated := self._repeated(event, event.tried, arrived_ns)) is not None:
+            return repeated
         key = event.key
         if key:
             if key in self._keys:
@@ -153,7 +191,7 @@ class RunCheck:
         last_ns, last_chunk_ns = times.last_event_ns, times.last_chunk_ns
         if event.kind is not _CHUNK or last_ns is None or last_chunk_ns is None or key in self._keys:
             return False
-        if self._handoff_ns is not None:
+        if self._handoff_ns is not None or event.tried is not None:
             return False
         if state != self._streaming:
             if self.ended or self.lifecycle.move(state, _CHUNK) != state:
@@ -213,8 +251,7 @@ class RunCheck:
         if self.end_kind is Kind.ERROR and Kind.ERROR not in self.expects:
             return []
         missing = [str(kind) for kind in dict.fromkeys(self._wanted()) if kind not in self._seen]
-        missing += [f"tool_completed for call {call}" for call in self._open_calls]
-        missing += [f"tool_executing for call {call}" for call in self._early_results]
+        missing += self.unpaired()
         missing += [f"completed of agent {agent}" for agent in self._agents_inside]
         for agent, numbers in self._chunk_numbers.items():
             last = self._chunk_last[agent]
@@ -227,7 +264,31 @@ class RunCheck:
             return [Kind.ERROR]
         return [kind for kind in (*self.lifecycle.required, *self.expects) if kind != TOOL_FAILED]
 
+    def unpaired(self) -> list[str]:
+        """Calls of tools without a result, and results without a call, as `missing` names them."""
+        lacking = [f"tool_completed for call {call}" for call in self._open_calls]
+        return lacking + [f"tool_executing for call {call}" for call in self._early_results]
+
     # --- one event --------------------------------------------------------------------------------------------------
+
+    def _repeated(self, event: Event, tried: Tried, arrived_ns: int) -> Step | None:
+        """What a repeat means of an event that counts its attempts; None for what is seen for the first time.
+
+        Where events are sent at least once, a repeat is no violation if it says that it is one: its attempt is higher
+        than all before. After the end only the end itself may be repeated. Two first attempts that say the same are two
+        events, unless they are the same by their keys.
+        """
+        before = self._attempts.get(tried.content, 0)
+        self._attempts[tried.content] = max(before, tried.attempt)
+        if before == 0 or before == tried.attempt == 1:
+            return None
+        if tried.attempt <= before:
+            came = f"{_named(event)} as attempt {tried.attempt} after attempt {before}"
+            return Step(violations=(self._say("duplicate", event, "each attempt once", came),))
+        if self.ended and event.kind not in (Kind.COMPLETED, Kind.ERROR):
+            return self._after_end(event, arrived_ns)
+        self.counts.retries += 1
+        return Step()
 
     def _symbol(self, event: Event) -> Symbol:
         kind = event.kind

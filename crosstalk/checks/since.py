@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from crosstalk.checks.families import FAMILIES
 from crosstalk.checks.judge_arrivals import THINK, incomparable
 from crosstalk.checks.judge_limits import limit_label
 from crosstalk.checks.metrics import metric_unit
@@ -16,6 +17,9 @@ from crosstalk.checks.verdicts import FAIL, NOT_REACHED, PASS, UNKNOWN
 from crosstalk.checks.words import number, percent, quantity
 
 NOT_JUDGED = "not judged"
+#: of a step of a journey: nobody came so far; the target has it not
+NOT_TRIED, NOT_OFFERED = "not tried", "not offered"
+STEP = "step: "
 #: an upper limit of an earlier one is stricter than of a later one; for lower limits it is the other way round
 _STRICTEST_FIRST = ("max", "p99", "p95", "p90", "p50")
 
@@ -40,13 +44,14 @@ def since(previous: Json | None, now: Json) -> dict[str, Any]:
         if came is None:
             # a kind of violation that is not there any more; anything else that is gone stands under `loosened`
             came = PASS if check.startswith("delivery: ") and after.get("delivery") == PASS else None
+            came = NOT_TRIED if check.startswith(STEP) else came
         if was == FAIL and came == PASS:
             fixed.append(check)
         elif was == FAIL and came is not None:
             still.append(check if came == FAIL else f"{check} (failed then, {_said(came)} now)")
         elif came == FAIL:
             new.append(check)
-        elif was == PASS and check in before and came in (UNKNOWN, NOT_REACHED):
+        elif was == PASS and check in before and came in (UNKNOWN, NOT_REACHED, NOT_OFFERED):
             new.append(f"{check} (passed then, {_said(came)} now)")
     new.sort(key=lambda check: check not in after)  # what fails before what could not be judged
     return {
@@ -59,7 +64,8 @@ def since(previous: Json | None, now: Json) -> dict[str, Any]:
 
 
 def outcomes_of(verdict: Json) -> dict[str, str]:
-    """Check → pass, fail, unknown, not judged or not reached, for the next load test to compare itself with."""
+    """Check → pass, fail, unknown, not judged, not reached or not offered, for the next load test to compare itself
+    with."""
     outcomes: dict[str, str] = {judgement: verdict["judgements"][judgement] for judgement in ("delivery", "isolation")}
     for name, count in verdict["delivery"]["violations"].items():
         outcomes[f"delivery: {name}"] = FAIL if count else PASS
@@ -68,6 +74,8 @@ def outcomes_of(verdict: Json) -> dict[str, str]:
         if not channel["required"] and state != FAIL:
             state = NOT_JUDGED
         outcomes[f"isolation: channel {channel['channel']}, {channel['name']}"] = state
+    for family in verdict.get("families") or []:
+        outcomes |= {f"{STEP}{family['title']}, {step['step']}": _of_step(step) for step in family["steps"]}
     reached = {phase["name"] for phase in verdict["phases"] if phase["verdict"] != NOT_REACHED}
     for entry in verdict["limits"]:
         state = entry["verdict"] if entry["counts"] else NOT_JUDGED
@@ -75,12 +83,19 @@ def outcomes_of(verdict: Json) -> dict[str, str]:
     return outcomes
 
 
+def _of_step(step: Json) -> str:
+    if step["failed"] or step["ok"]:
+        return FAIL if step["failed"] else PASS
+    return NOT_TRIED if step["cut"] or not step["not_offered"] else NOT_OFFERED
+
+
 def expectations_of(run: Json) -> dict[str, Any]:
-    """What was promised and asked for: limits, channels, nonce, controls, prompts and timeouts, as plain JSON."""
+    """What was promised and asked for: limits, journeys, channels, nonce, controls, prompts and timeouts, as JSON."""
     given, limits = run.get("expectations") or {}, run.get("limits") or {}
     isolation = limits.get("isolation") or {}
     return {
         "limits": limits,
+        "families": list((run.get("load_test") or {}).get("families") or []),
         "nonce": (limits.get("delivery") or {}).get("nonce"),
         "channels": isolation.get("required_channels", []),
         "control_min": isolation.get("control_min"),
@@ -95,8 +110,11 @@ def loosened(before: Json, after: Json) -> list[str]:
     lines: list[str] = []
     lines += _limits(_by_name(before), _by_name(after))
     lines += _generator(before, after)
-    for channel in _gone(before.get("channels"), after.get("channels")):
-        lines.append(f"channel {channel}: no longer required")
+    families = _gone(before.get("families"), after.get("families"))
+    lines += [f"journeys of {FAMILIES.get(family, family)}: nobody makes them any more" for family in families]
+    lines += [
+        f"channel {channel}: no longer required" for channel in _gone(before.get("channels"), after.get("channels"))
+    ]
     if _raised(after.get("control_min"), before.get("control_min")):
         least = f"{percent(before['control_min'])} → {percent(after['control_min'])}"
         lines.append(f"positive control: own canaries back at least {least}")

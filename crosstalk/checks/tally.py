@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from crosstalk.checks.columns import CodedEvents, Columns
-from crosstalk.checks.metrics import METRICS, kind_in, metric_of
+from crosstalk.checks.metrics import kind_in, metric_of, place_in
 from crosstalk.checks.tally_connections import ConnectionTally
 from crosstalk.checks.tally_faults import ExposureTally, HealthTally, ViolationTally
+from crosstalk.checks.tally_memory import MemoryTally
 from crosstalk.checks.tally_runs import RunTally
+from crosstalk.checks.tally_steps import StepTally
 from crosstalk.checks.violation import CONFIRMED_SCOPES
 
 
@@ -48,6 +50,8 @@ class Tally:
         self.violations = ViolationTally()
         self.exposure = ExposureTally()
         self.health = HealthTally()
+        self.steps = StepTally()
+        self.memory = MemoryTally()
         self.id_owners: dict[str, str] = {}  # id that the server chose → the account that it was told to
 
     def add(self, table: str, columns: Columns) -> None:
@@ -60,6 +64,8 @@ class Tally:
             "exposure": self.exposure.add,
             "health": self.health.add,
             "ids": self._add_ids,
+            "steps": self.steps.add,
+            "memory": self.memory.add,
         }
         if table in takers and columns and len(next(iter(columns.values()))):
             takers[table](columns)
@@ -80,7 +86,7 @@ class Tally:
         """Samples of a time metric in ms, ascending; +inf for what never came.
 
         :param window: `judged`: of runs that started after the ramp and the warm-up; `all`: of all but those that were
-            cut. Connections have no window.
+            cut. Connections and steps have no window.
         :raises KeyError: when it is not a time metric.
         """
         return np.sort(self._samples(metric, window, worker)[0])
@@ -99,6 +105,8 @@ class Tally:
             raise KeyError(f"expected a time metric, came {metric!r}")
         if known.source == "connection":
             return self.connections.samples(metric, worker=worker)
+        if known.source == "step":
+            return self.steps.samples(*place_in(metric), worker=worker)
         if known.source == "run":
             return self.runs.run_samples(metric, window=window, worker=worker)
         name, kind = kind_in(metric) or (metric, "")
@@ -106,9 +114,11 @@ class Tally:
 
     def share(self, metric: str) -> Share:
         """:raises KeyError: when it is not a share."""
-        known = METRICS.get(metric)
+        known = metric_of(metric)
         if known is None or known.kind != "share":
             raise KeyError(f"expected a share metric, came {metric!r}")
+        if known.source == "step":
+            return Share(*self.steps.share(*place_in(metric)))
         if known.source == "connection":
             return Share(*self.connections.share(metric))
         return Share(*self.runs.shares(metric, self.violations.broken_runs))
@@ -117,11 +127,13 @@ class Tally:
         """:param workers: the final word of each worker, for `events_lost`; see `unaccounted`.
         :raises KeyError: when it is not a count.
         """
-        if metric in ("connections_lost", "close_1011"):
+        if metric in ("connections_lost", "connections_lost_unannounced", "close_1011"):
             return Count(*self.connections.count(metric))
         if metric == "events_lost":
             missing = self.unaccounted(workers)
             return Count(sum(abs(n) for n in missing.values()), sum(self.events_received(workers).values()))
+        if metric == "retries":
+            return Count(*self.runs.retries())
         if metric == "isolation_violations":
             return Count(self.confirmed_leaks(), self.opportunities())
         raise KeyError(f"expected a count metric, came {metric!r}")

@@ -16,6 +16,8 @@ _BETWEEN = {
     "ready_time_ms": ("begun_ns", "ready_ns"),
     "authentication_time_ms": ("upgraded_ns", "ready_ns"),
 }
+#: close codes that announce an end and ask to come again: going away, service restart, try again later
+ANNOUNCED = (1001, 1012, 1013)
 _WAY_UP = ("begun_ns", "connected_ns", "upgraded_ns", "ready_ns")
 _FIGURES = (*_WAY_UP, "ended_ns", "probe_time_median_ns", "close_code", "http_status")
 
@@ -68,6 +70,9 @@ class ConnectionTally:
 
     def share(self, metric: str) -> tuple[int, int]:
         """Hits and n."""
+        if metric == "connections_recovered":
+            gaps, _ = self._reconnects(self._attempts("user"))
+            return int(np.sum(np.isfinite(gaps))), len(gaps)
         if metric == "tokens_accepted":
             people = self._attempts("user")
             return int(np.sum(people & self._is("outcome", "ready"))), int(np.sum(people))
@@ -81,7 +86,10 @@ class ConnectionTally:
         people = self._attempts("user")
         if metric == "close_1011":
             return int(np.sum(people & (self._rows["close_code"] == 1011))), int(np.sum(people))
-        return int(np.sum(people & self._lost())), int(np.sum(people & self._is("outcome", "ready")))
+        lost = self._lost()
+        if metric == "connections_lost_unannounced":
+            lost = lost & ~np.isin(self._rows["close_code"], ANNOUNCED)
+        return int(np.sum(people & lost)), int(np.sum(people & self._is("outcome", "ready")))
 
     def samples(self, metric: str, *, worker: str | None) -> tuple[np.ndarray, np.ndarray]:
         """ms, +inf for those that never got there, and the account of each. Unordered."""
@@ -118,6 +126,11 @@ class ConnectionTally:
                 samples.append(np.inf if again is None else (again - ended) / 1e6)
                 accounts.append(account)
         return np.array(samples, dtype=float), np.array(accounts, dtype=np.int64)
+
+    def begun_ns(self) -> np.ndarray:
+        """When each attempt to connect began, whoever made it, ascending: a server has a handler for each."""
+        begun: np.ndarray = np.sort(self._rows["begun_ns"])
+        return begun
 
     def _lost(self) -> np.ndarray:
         """Ready, and ended by the peer or the transport."""

@@ -37,6 +37,7 @@ _RUN_FIGURES = (
     "stall_max_ns",
     "handoffs",
     "tools_started",
+    "retries",
 )
 
 #: ms, and beside each the number of the account that it is of
@@ -137,6 +138,10 @@ class RunTally:
         numbers = np.array([self.keys.number(key) for key in broken], dtype=np.int64)
         found: np.ndarray = np.isin(self.runs["key"], numbers)
         return found
+
+    def retries(self) -> tuple[int, int]:
+        """How many events came again and said so, and how many there were."""
+        return int(np.sum(self.runs["retries"])), len(self.events)
 
     def runs_ok_without_nonce(self) -> int:
         return int(np.sum(self._is("ok") & ~self.runs["nonce_back"]))

@@ -51,7 +51,7 @@ class Archive:
         body = self._get(dialect.history(thread_id), f"the history of {thread_id}")
         if body is None:
             return
-        said = [piece for run in runs for piece in _said(run)]
+        said = [piece for run in runs for piece in pieces_of(run)]
         found = history(said, dialect.messages(body), thread=thread_id)
         self._observe(seen=len(found) < len(said))
         for violation in found:
@@ -82,7 +82,7 @@ class Archive:
         self.generator.notes(self.person).violation(violation, frame=frame)
 
 
-def _said(run: LiveRun) -> list[str]:
+def pieces_of(run: LiveRun) -> list[str]:
     """Pieces that must stand in a history: the words of the prompt, and the answer as it was streamed."""
     asked = run.prompt.text.rstrip() if run.prompt.reference == "context" else run.nonce.decode()
     answer = "".join(run.check.text)

@@ -21,6 +21,8 @@ from crosstalk.record.rows import SCHEMA_VERSION, TABLES, Row
 
 #: rows of one table that are gathered before a part is written
 PART_ROWS = 50_000
+#: a table of many columns is written sooner: values that wait as Python objects take some 60 bytes each
+PART_VALUES = 200_000
 
 #: how parts are written: whole numbers as differences, which suits instants; texts by their words
 _COMPRESSION = "zstd"
@@ -52,7 +54,7 @@ class RecordWriter:
     def append(self, table: str, rows: list[Row]) -> None:
         pending = self._pending[table]
         pending.extend(rows)
-        if len(pending) >= PART_ROWS:
+        if len(pending) >= min(PART_ROWS, PART_VALUES // len(TABLES[table])):
             self._write_part(table)
 
     def append_events(self, events: CodedEvents) -> None:

@@ -10,7 +10,7 @@ A column whose type ends in "?" may be null: the thing did not happen (no first 
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 #: stands for null where a column of whole numbers is an array; the same as in checks/columns.py
 MISSING = -(2**63)
@@ -75,6 +75,7 @@ TABLES: dict[str, dict[str, str]] = {
         "tools_ok": "int",
         "tools_failed": "int",
         "handoffs": "int",
+        "retries": "int",  # events that came again, and said so
         "handoff_time_max_ns": "int?",
         "stall_max_ns": "int?",  # largest gap between any two events of the run
         "text_bytes": "int",
@@ -83,7 +84,7 @@ TABLES: dict[str, dict[str, str]] = {
         "canaries_back": "int",  # distinct own canaries of this turn seen again
         "nonce_back": "bool",  # the run's own nonce came back: something was really run
         "waited": "bool",  # its time had passed before its user was free and connected
-        "warm_up": "bool",  # started before all users were there
+        "warm_up": "bool",  # started before all users were there, or slow on purpose: its times are not judged
         "cancelled_ns": "int?",  # when its user asked for its end
     },
     # One row per decoded frame that concerns a run, in order of arrival.
@@ -106,6 +107,23 @@ TABLES: dict[str, dict[str, str]] = {
         "chunk_gap_ns": "int?",  # chunks only: since the previous chunk of the run
         "tool_time_ns": "int?",  # tool_completed only: since its tool_executing
         "bytes": "int",
+    },
+    # One row per step of a journey, and one for the journey as a whole (`step` ""), each written when it was over.
+    "steps": {
+        "worker": "str",
+        "journey": "str",  # unique in the load test: "<worker>-<account>-j<n>"
+        "family": "str",  # a name of checks/families.py
+        "step": "str",  # "" for the journey as a whole
+        "account": "str",
+        "user_class": "str",
+        "begun_ns": "int",
+        "time_ns": "int",  # from its begin to its end
+        "outcome": "str",  # ok | failed | cut (stopped by us) | not_offered (the target has no such thing)
+        "expected": "str",  # of a failed one: what should have been; of one that is not offered: why not
+        "came": "str",
+        "run": "str",  # of its own run, "" where there is none
+        "connection": "str",
+        "trace_id": "str",
     },
     # Whole frames, only of runs kept as evidence.
     "frames": {
@@ -177,6 +195,16 @@ TABLES: dict[str, dict[str, str]] = {
         "events_recorded": "int",  # cumulative: rows handed to the batches
         "wall_drift_ns": "int",  # wall clock minus our tied clock, now
         "wall_step_max_ns": "int",  # largest step of the wall clock since the last row, forward or back; 0: none
+    },
+    # Memory over time: what the target says of its own, and with `--memory-trace` what each process's heap holds, of
+    # what was asked for since the load test began.
+    "memory": {
+        "worker": "str",  # of the target: the process that asked it
+        "at_ns": "int",
+        "group": "str",  # a name of checks/memory_groups.py: whose it is
+        "file": "str",  # that asked for it; "others": files of the group that hold little; of the target: its own word
+        "bytes": "int",
+        "blocks": "int",
     },
     # Isolation exposure per worker and channel: cumulative rows, the last one of each counts.
     "exposure": {

@@ -117,6 +117,12 @@ class Agui(Dialect):
     def logout(self) -> Call:
         return Call("POST", "/auth/logout")
 
+    def run_status(self, run_id: str) -> Call:
+        return Call("GET", f"/agui/runs/{run_id}")
+
+    def end_over_http(self, run_id: str, verb: Literal["stop", "cancel"]) -> Call | None:
+        return Call("POST", f"/agui/runs/{run_id}/cancel") if verb == "cancel" else None
+
     def provoke(self, reference: str) -> Iterable[str]:
         """Each is answered by a RUN_ERROR that names the type which was refused; no run ends with it."""
         yield framed(f"NO_SUCH_TYPE_{reference}")

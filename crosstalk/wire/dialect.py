@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from crosstalk.wire.event import Event, Kind
 from crosstalk.wire.lifecycle import FIVE_EVENTS, Lifecycle
+from crosstalk.wire.promises import Promises
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Turn:
     context: Mapping[str, str] = field(default_factory=dict)  # private to the user, not part of the prompt
     profile: Mapping[str, str] = field(default_factory=dict)
     traceparent: str = ""
+    agent: str = ""  # who is to answer; "": whoever does by default
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,18 @@ class Belongings:
 
 
 @dataclass(frozen=True, slots=True)
+class Declared:
+    """What a target says of its agents. Empty, and None, where it does not say. Times in seconds."""
+
+    agents: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    receive_timeout_s: float | None = None  # of a socket on which nothing comes in
+    agent_timeouts_s: Mapping[str, float] = field(default_factory=dict)
+    tool_timeouts_s: Mapping[str, float] = field(default_factory=dict)
+    progress_every_s: float | None = None  # how often an agent says that it waits for a slow tool
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One way to reach for something that a correct target refuses to whoever does not own it.
 
@@ -82,6 +96,23 @@ class Attempt:
 
     def __str__(self) -> str:
         return f"{self.verb} {self.object} ({self.surface}, {self.place})"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """How an event of a run is packed, and what it says of itself beside its content. "" and None: it does not say.
+
+    `lacks`: what its envelope has a place for, and what does not stand there. `attempt`: from 1.
+    """
+
+    envelope: str
+    name: str
+    run_id: str = ""
+    user_id: str = ""
+    thread_id: str = ""
+    at_s: float | None = None  # when it was said, in unix seconds
+    attempt: int = 1
+    lacks: tuple[str, ...] = ()
 
 
 class Dialect:
@@ -205,6 +236,213 @@ class Dialect:
     def provoke(self, reference: str) -> Iterable[str]:
         """Frames that a target answers with an error, each with `reference` where an error message might repeat it."""
         return ()
+
+    # --- sign_in, newcomer ------------------------------------------------------------------------------------------
+    #: ways by which every target of this protocol takes a token at its sockets, of header, subprotocol, query and
+    #: message; the one that `--auth` names is tried in any case
+    transports: ClassVar[tuple[str, ...]] = ()
+
+    def open_thread(self, thread_id: str, title: str = "") -> Call | None:
+        """The HTTP call that makes a thread of this id, where `create` makes none; None: a prompt makes it.
+
+        :param title: what the thread is to be called, where threads have titles.
+        """
+        return None
+
+    # --- connection and limits: what journeys of these families ask for; what a target has not is not offered ---------
+
+    #: subprotocols that the target is known to speak; none: it is not asked
+    known_subprotocols: ClassVar[tuple[str, ...]] = ()
+
+    def limits(self) -> Call | None:
+        """The HTTP call whose answer says how many sockets, how long a silence and how large a message are borne."""
+        return None
+
+    def promised(self, said: Mapping[str, Any]) -> Promises:
+        """What the answer to `limits`, or the frame of a welcome (a JSON object), says of that."""
+        return Promises()
+
+    def keepalive(self, *, heartbeat_s: float, ping_s: float, idle_s: float) -> str:
+        """The query of an upgrade that asks for shorter silences than usual; "": they are the target's choice alone."""
+        return ""
+
+    def sized(self, size_bytes: int) -> str | None:
+        """A harmless frame of exactly so many bytes, which is answered by one of kind ACK; None where there is none."""
+        return None
+
+    def nonsense(self) -> Iterable[tuple[str, str | bytes]]:
+        """Frames (bytes: binary ones) that make no sense, each with what it is: answered by one of kind REFUSED."""
+        return ()
+
+    def unknown(self, message_id: str) -> str | None:
+        """A frame of a type that nobody knows: answered by one of kind ACK or REFUSED."""
+        return None
+
+    def rate_limited(self) -> Call | None:
+        """A harmless HTTP call whose rate is limited, as `promised` says."""
+        return None
+
+    def rate_limited_frame(self, message_id: str) -> str | None:
+        """A harmless frame whose rate is limited in the same way; answered by one of kind ACK or REFUSED."""
+        return None
+
+    def retry_after_s(self, frame: bytes) -> float | None:
+        """For how long a frame refuses because of the rate: 0 where it does not say, None where it is not for that."""
+        return None
+
+    def hang_up(self, code: int) -> str | None:
+        """The frame that asks for this socket to be closed with a code; 1006: without a close frame, 0: by a reset."""
+        return None
+
+    # --- messages and threads ---------------------------------------------------------------------------------------
+
+    def titles(self, answer: Mapping[str, Any]) -> Mapping[str, str]:
+        """Id → title of each thread in the answer to `list_threads`."""
+        return {}
+
+    def page_of_threads(self, *, limit: int, offset: int) -> Call | None:
+        """The call of `list_threads` for so many of them, from that one on."""
+        return None
+
+    def page_of_history(self, thread_id: str, *, limit: int, offset: int) -> Call | None:
+        """The call of `history` for so many messages, from that one on, the oldest being the first."""
+        return None
+
+    def speakers(self, answer: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+        """Who said it ("user" or "agent") and the text of each message in the answer to `history`, oldest first."""
+        return ()
+
+    def add_message(self, thread_id: str, text: str) -> Call | None:
+        """The HTTP call that adds a message to a thread and starts no run."""
+        return None
+
+    def thread_frame(self, verb: Literal["list", "history", "switch", "delete"], thread_id: str = "") -> str | None:
+        """The frame that does it on the socket. After "switch" a prompt without a thread goes to that thread."""
+        return None
+
+    def told(self, frame: bytes) -> Mapping[str, Any] | None:
+        """What a frame that answers `thread_frame` says, for `listed`, `messages` and `speakers`; None: another one."""
+        return None
+
+    # --- recovery ---------------------------------------------------------------------------------------------------
+
+    def replayed(self, frame: bytes) -> int:
+        """How many events of runs follow a frame that answers `resume`, for having been missed; -1: another frame."""
+        return -1
+
+    def dependent(self, *, away: bool) -> Call | None:
+        """The HTTP call whose answer needs something behind the target, which a circuit breaker guards.
+
+        :param away: as if that did not answer. Where the target cannot be asked for it, the call without it.
+        """
+        return None
+
+    def parts(self, answer: Mapping[str, Any]) -> Mapping[str, str]:
+        """Name → state of each part of the target in its health answer; "healthy" for one that is well."""
+        parts = answer.get("parts") or answer.get("components")
+        return {name: scalar(state) for name, state in parts.items()} if isinstance(parts, dict) else {}
+
+    def occasions(self) -> Call | None:
+        """The HTTP call that tells what the target is going through just now: what it was told to, or what is known."""
+        return None
+
+    def going_on(self, answer: Mapping[str, Any]) -> Iterable[str]:
+        """Their names: cache_down, …"""
+        return ()
+
+    # --- five_events ------------------------------------------------------------------------------------------------
+
+    #: what a frame that holds several events may hold: so many of them, said within so many ms; 0: nobody has said
+    batch_events_max: ClassVar[int] = 0
+    batch_span_ms_max: ClassVar[float] = 0.0
+
+    def envelopes(self) -> Mapping[str, str]:
+        """Envelopes that a socket can ask for → the path of such a socket; empty where there is one only."""
+        return {}
+
+    def envelope_said(self, welcome: bytes) -> str:
+        """The envelope that a welcome says its socket gets; "" where it says nothing of it."""
+        return ""
+
+    def entries(self, frame: bytes) -> Iterable[bytes]:
+        """A frame of several events in parts, one for each event that `decode` makes of it; none where it has one."""
+        return ()
+
+    def labels(self, frame: bytes) -> Iterable[Label]:
+        """How each event of a run in this frame is packed and labelled; none where that is not looked at."""
+        return ()
+
+    # --- streaming --------------------------------------------------------------------------------------------------
+
+    #: the wire's name of the event that holds, in its text, what had come of an answer that was cut short; "": none
+    partial_event: ClassVar[str] = ""
+
+    def slow_line(self) -> str:
+        """The path of a socket for which the target holds back little; "": the usual one."""
+        return ""
+
+    # --- agent_run: what agents there are, and runs over HTTP; without it nothing of this is asked ------------
+
+    def discover(self) -> Call | None:
+        """The HTTP call that lists agents and tools."""
+        return None
+
+    def discovered(self, answer: Mapping[str, Any]) -> Declared:
+        """What the answer to `discover` lists."""
+        return Declared()
+
+    def configuration(self) -> Call | None:
+        """The HTTP call that tells how agents are configured."""
+        return None
+
+    def configured(self, answer: Mapping[str, Any]) -> Declared:
+        """What the answer to `configuration` declares."""
+        return Declared()
+
+    def agents_health(self) -> Call | None:
+        """The HTTP call that tells how the agents are."""
+        return None
+
+    def healthy(self, answer: Mapping[str, Any]) -> Iterable[str]:
+        """The agents that are well, in the answer to `agents_health`."""
+        return ()
+
+    def start_over_http(self, turn: Turn) -> Call | None:
+        """The HTTP call that starts a run whose events come on the user's sockets. `turn.run_id` is empty: the server
+        chooses it."""
+        return None
+
+    def started(self, answer: Mapping[str, Any]) -> Place:
+        """What the answer to `start_over_http` says about the run's id."""
+        return Place()
+
+    def end_over_http(self, run_id: str, verb: Literal["stop", "cancel"]) -> Call | None:
+        """The HTTP call that ends a run; None where the protocol has none by that name."""
+        return None
+
+    def run_status(self, run_id: str) -> Call | None:
+        """The HTTP call that tells how a run is."""
+        return None
+
+    def ask_status(self, run_id: str) -> str | None:
+        """The frame that asks how a run is."""
+        return None
+
+    def status_in(self, answer: Mapping[str, Any]) -> str:
+        """The status in an answer to `run_status`, or in the frame that answers `ask_status`; "" where it has none.
+        One of running, completed, failed, cancelled."""
+        return scalar(answer.get("status"))
+
+    # --- orchestration -----------------------------------------------------------------------------------------------
+
+    #: an agent that works inside another one's run has a `started` and a `completed` of its own, under its own name
+    nests: ClassVar[bool] = False
+
+    # --- soak ---------------------------------------------------------------------------------------------------------
+
+    def memory_told(self, answer: Mapping[str, Any]) -> int | None:
+        """Bytes of memory that the answer at `health_path` says the target uses; None where it says nothing of it."""
+        return None
 
 
 def malformed(reason: str) -> list[Event]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Kind(StrEnum):
@@ -50,6 +51,13 @@ RUN_KINDS = frozenset(
 )
 
 
+class Tried(NamedTuple):
+    """Of an event that says how often it was sent: which attempt this is, from 1, and what all its attempts share."""
+
+    attempt: int
+    content: str
+
+
 # not frozen, though nobody changes it: one is made for every frame, and a frozen one costs three times as much
 @dataclass(slots=True, unsafe_hash=True, init=False)
 class Event:
@@ -69,11 +77,12 @@ class Event:
     code: str  # error code, or the peer's reason
     name: str  # as the wire calls it
     connection_id: str  # of a welcome: what the server calls this connection
+    tried: Tried | None  # None: the frame does not count its attempts
 
     def __init__(
         self, kind: Kind, run_id: str = "", user_id: str = "", thread_id: str = "", agent: str = "", tool: str = "",
         call_id: str = "", text: str = "", index: int = -1, ok: bool = True, key: str = "", code: str = "",
-        name: str = "", connection_id: str = "",
+        name: str = "", connection_id: str = "", tried: Tried | None = None,
     ) -> None:  # fmt: skip
         self.kind = kind
         self.run_id = run_id
@@ -89,3 +98,4 @@ class Event:
         self.code = code
         self.name = name
         self.connection_id = connection_id
+        self.tried = tried

@@ -1,6 +1,7 @@
 """The `netra` dialect: one socket per user, a welcome frame, client-chosen ids, five events, three envelopes.
 
-What its frames mean is in netra_events.py; what its users can reach for, in netra_surfaces.py.
+What its frames mean is in netra_events.py; what its users can reach for, in netra_surfaces.py; what it says about
+threads and coming back, in netra_threads.py.
 """
 
 from __future__ import annotations
@@ -10,14 +11,21 @@ from typing import Any, ClassVar, Literal
 
 import orjson
 
-from crosstalk.wire.dialect import Attempt, Belongings, Call, Dialect, Turn, scalar
+from crosstalk.wire.dialect import Attempt, Belongings, Call, Label, Turn, scalar
 from crosstalk.wire.event import Event
-from crosstalk.wire.netra_events import decode
+from crosstalk.wire.netra_agents import NetraAgents
+from crosstalk.wire.netra_events import PARTIAL, decode, entries, envelope_said, labels
+from crosstalk.wire.netra_limits import NetraLimits
 from crosstalk.wire.netra_surfaces import functions, provocations, ways_to_reach
+from crosstalk.wire.netra_threads import NetraThreads
 from crosstalk.wire.surfaces import framed, messages_in, objects_in
 
+#: envelope → what else a socket that speaks it is asked for: events that are sent again have a place to say so
+ENVELOPES = {"main": "", "flattened": "&retries=1", "wrapped": "", "batched": ""}
+SLOW_LINE_BYTES = 4096
 
-class Netra(Dialect):
+
+class Netra(NetraLimits, NetraThreads, NetraAgents):
     name = "netra"
     socket_path = "/ws"
     welcome_names_user: ClassVar[Literal["full", "prefix", "no"]] = "prefix"
@@ -33,6 +41,8 @@ class Netra(Dialect):
             payload["context"] = dict(turn.context)
         if turn.profile:
             payload["profile"] = dict(turn.profile)
+        if turn.agent:
+            payload["agent_type"] = turn.agent
         frame = {
             "type": "execute_agent",
             "user_id": turn.user_id,
@@ -90,5 +100,41 @@ class Netra(Dialect):
     def logout(self) -> Call:
         return Call("POST", "/auth/logout")
 
+    # --- sign_in, newcomer ------------------------------------------------------------------------------------------
+    transports = ("header", "subprotocol")
+
+    def open_thread(self, thread_id: str, title: str = "") -> Call:
+        return Call("POST", "/api/threads", {"id": thread_id, **({"title": title} if title else {})})
+
     def provoke(self, reference: str) -> Iterable[str]:
         return provocations(reference)
+
+    # --- five_events ------------------------------------------------------------------------------------------------
+
+    batch_events_max = 10
+    batch_span_ms_max = 50.0
+
+    def envelopes(self) -> Mapping[str, str]:
+        return {name: f"{self.socket_path}?envelope={name}{more}" for name, more in ENVELOPES.items()}
+
+    def envelope_said(self, welcome: bytes) -> str:
+        return envelope_said(welcome)
+
+    def entries(self, frame: bytes) -> Iterable[bytes]:
+        return entries(frame)
+
+    def labels(self, frame: bytes) -> Iterable[Label]:
+        return labels(frame)
+
+    # --- streaming --------------------------------------------------------------------------------------------------
+
+    partial_event = PARTIAL
+
+    def slow_line(self) -> str:
+        return f"{self.socket_path}?send_buffer={SLOW_LINE_BYTES}"
+
+    # --- soak ---------------------------------------------------------------------------------------------------------
+
+    def memory_told(self, answer: Mapping[str, Any]) -> int | None:
+        told = answer.get("rss_bytes")
+        return told if isinstance(told, int) and not isinstance(told, bool) else None

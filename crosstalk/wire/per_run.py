@@ -119,6 +119,12 @@ class PerRun(Dialect):
     def logout(self) -> Call:
         return Call("POST", "/auth/logout")
 
+    def run_status(self, run_id: str) -> Call:
+        return Call("GET", f"/runs/{run_id}")
+
+    def end_over_http(self, run_id: str, verb: Literal["stop", "cancel"]) -> Call | None:
+        return Call("DELETE", f"/runs/{run_id}") if verb == "cancel" else None
+
 
 def _text(kind: Kind, fields: dict[str, Any]) -> str:
     if kind in (Kind.CHUNK, Kind.COMPLETED):

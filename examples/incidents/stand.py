@@ -149,6 +149,8 @@ def _delay(to: str) -> list[str]:
 
 def _harness(incident: Incident, options: Sequence[str], results: Path, env: Mapping[str, str]) -> int:
     command = [sys.executable, "-m", "locust", "--config", f"scenarios/{incident.scenario}.conf", "--fail-fast"]
+    if incident.scenario == "smoke":
+        command += ["-f", "locustfile.py"]  # people who chat, and nobody else
     files = ("--limits", str(HERE / "limits.toml"), "--prompts", str(HERE / "prompts.toml"), "--results", str(results))
     with (results / "harness.log").open("w", encoding="utf-8") as log:
         try:

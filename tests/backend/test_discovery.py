@@ -17,7 +17,7 @@ def test_servers_and_configuration_need_no_token_but_no_bad_one(clean):
     assert {tool["name"] for tool in server["tools"]} == set(TOOLS)
     config = clean.http("GET", "/api/mcp/config", user=USER)[1]
     assert config["default_agent"] == "supervisor"
-    assert config["agents"] == server["agents"] == ["supervisor", "billing"]
+    assert config["agents"] == server["agents"] == ["supervisor", "billing", "researcher"]
     assert (config["receive_timeout_s"], config["agent_timeout_s"]) == (10.0, 8.0)
     assert config["shapes"] == list(SHAPES)
     for path in ("servers", "config"):
@@ -25,7 +25,7 @@ def test_servers_and_configuration_need_no_token_but_no_bad_one(clean):
 
 
 def test_the_tools_it_names_are_those_that_agents_call():
-    prompts = ("look up", "compare", "failing tool", "hand over")
+    prompts = ("look up", "compare", "failing tool", "hand over", "slow tool")
     steps = [step for prompt in prompts for step in make_plan(Ask(prompt), 7).steps]
     assert {step.data["tool_name"] for step in steps if "tool_name" in step.data} == set(TOOLS)
 
@@ -40,6 +40,7 @@ def test_the_status_counts_own_runs(clean):
         assert {agent["name"]: agent["status"] for agent in status["agents"]} == {
             "supervisor": "ready",
             "billing": "ready",
+            "researcher": "ready",
         }
         assert clean.http("GET", "/api/agents/status", user="dis00002")[1]["runs_in_progress"] == 0
         one.hear()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crosstalk.backend.catalogue_leaks import LEAKS
+from crosstalk.backend.catalogue import CATALOGUE
 from crosstalk.backend.leak_forms import FORMS, piece_with
 from crosstalk.backend.leak_transforms import TRANSFORMS
 from crosstalk.backend.leftovers import ANSWERS_MAX, SEEN_MAX, Leftovers, Pool, Reply, Seen
@@ -87,4 +87,4 @@ def test_base64url_has_the_letters_that_base64_lacks():
 
 
 def test_every_form_is_in_the_catalogue():
-    assert set(FORMS) < {fault.name for fault in LEAKS}
+    assert set(FORMS) < {fault.name for fault in CATALOGUE}

@@ -13,6 +13,7 @@ from tests.checks.histories import (
     columns,
     connection,
     delivery_violation,
+    failed_step,
     lost_run,
     run,
     violation,
@@ -23,7 +24,7 @@ S = 1000 * MS
 
 
 def tables(history: History) -> dict[str, Any]:
-    return {name: columns(name, history.get(name, [])) for name in ("runs", "connections", "violations")}
+    return {name: columns(name, history.get(name, [])) for name in ("runs", "connections", "violations", "steps")}
 
 
 # --- rows -----------------------------------------------------------------------------------------------------------
@@ -73,6 +74,10 @@ def cut_off(n: int, *, account: int = 0, last: str = "", stage: str = "first eve
 
 def refused(n: int, said: str) -> Row:
     return lost_run(n, outcome="refused", signature=f"send: {said}")
+
+
+def steps_(*rows: Row) -> History:
+    return {"steps": list(rows)}
 
 
 def agent_error(n: int, code: str, *, account: int = 0) -> Row:
@@ -245,6 +250,13 @@ HISTORIES: dict[str, tuple[History, dict[str, Any]]] = {
     "memory_by_user": (with_(leaked(0, scope="cross_thread", owner="k3f00004")), {}),
     "another_load_test": (with_(leaked(0, scope="other_load_test")), {}),
     "owner_not_known": (with_(leaked(0, scope="unverified")), {}),
+    "step_let_through": (steps_(failed_step(0, "HTTP 401 or 403", "HTTP 200")), {}),
+    "step_server_fault": (steps_(failed_step(0), failed_step(1, came="HTTP 503")), {}),
+    "step_token_refused": (steps_(failed_step(0, came="HTTP 401")), {}),
+    "step_not_there": (steps_(failed_step(0, came="HTTP 404")), {}),
+    "step_rate_limited": (steps_(failed_step(0, came="HTTP 429")), {}),
+    "step_unanswered": (steps_(failed_step(0, came="timed out after 5 s")), {}),
+    "step_answers_otherwise": (steps_(failed_step(0, "the answer in the history", "2 messages, neither of them")), {}),
 }  # fmt: skip
 
 #: causes that share a history with another: what one picture may mean twice, or a narrower cause beside a wider one

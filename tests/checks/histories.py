@@ -117,6 +117,27 @@ def events_of(of: Row) -> list[Row]:
     return rows
 
 
+def step(n: int = 0, *, family: str = "sign_in", name: str = "login", account: int = 0, **changes: Any) -> Row:
+    """A step of a journey that did what it should; `name` "": the journey as a whole."""
+    row: Row = dict(
+        worker="w1",
+        journey=f"w1-k3f{account:05}-j{n}",
+        family=family,
+        step=name,
+        account=f"k3f{account:05}",
+        user_class="Signer",
+        begun_ns=START_NS + 1000 * MS + n * 100 * MS,
+        time_ns=20 * MS,
+        outcome="ok",
+        trace_id=f"{n:032x}",
+    )
+    return row | changes
+
+
+def failed_step(n: int = 0, expected: str = "HTTP 200", came: str = "HTTP 500", **changes: Any) -> Row:
+    return step(n, **(dict(outcome="failed", expected=expected, came=came) | changes))
+
+
 def violation(n: int = 0, **changes: Any) -> Row:
     """A leak of one user's prompt reference to another."""
     row: Row = dict(

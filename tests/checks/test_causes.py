@@ -30,6 +30,7 @@ from tests.checks.causes_histories import (
     refused,
     refused_upgrade,
     runs_,
+    steps_,
     tables,
     timed_out,
     with_,
@@ -41,8 +42,10 @@ from tests.checks.histories import (
     clean,
     connection,
     delivery_violation,
+    failed_step,
     run,
     run_json,
+    step,
     violation,
 )
 
@@ -90,6 +93,7 @@ SIGNATURES: list[tuple[History, tuple[str, str, str]]] = [
     (with_(leaked(0, channel=17, scope="cross_thread")), ("runs", "late", "foreign_content, channel 17, cross_thread")),
     (with_((run(0), delivery_violation(of=run(0), name="late"))), ("runs", "late", "late")),
     (runs_(run(0, outcome="violated", signature="not as we know it")), ("runs", "end", "not as we know it")),
+    (steps_(failed_step(0, name="oauth")), ("steps", "journey", "sign-in, oauth: expected HTTP 200, came HTTP 500")),
 ]  # fmt: skip
 
 
@@ -97,6 +101,22 @@ SIGNATURES: list[tuple[History, tuple[str, str, str]]] = [
 def test_a_failure_has_a_stage_and_a_signature(history: History, expected: tuple[str, str, str]) -> None:
     assert [(one.of, one.stage, one.signature) for one in groups(history)] == [expected]
     assert expected[1] in STAGES
+
+
+def test_a_step_whose_run_broke_is_told_with_the_run_and_not_again() -> None:
+    broken_run, good_run = agent_error(0, "AGENT_FAILED"), run(1)
+    its_step = failed_step(0, "a run that ends well", "agent_error", run=broken_run["run"])
+    found = groups(runs_(broken_run, good_run) | steps_(its_step))
+    assert [(one.of, one.runs) for one in found] == [("runs", 1)]
+    [other] = groups(runs_(good_run) | steps_(failed_step(1, "its words", "others", run=good_run["run"])))
+    assert (other.of, other.runs, other.example_run) == ("steps", 0, good_run["run"])
+
+
+def test_steps_that_were_cut_or_are_not_offered_and_whole_journeys_are_no_failures() -> None:
+    rows = [step(0, outcome="cut"), step(1, outcome="not_offered"), step(2), failed_step(3, name="")]
+    assert groups(steps_(*rows)) == []
+    [one] = groups(steps_(*rows, failed_step(4)))
+    assert (one.count, one.share) == (1, 0.5)  # of two that were tried
 
 
 def test_a_bad_token_that_is_refused_and_a_connection_that_we_cut_are_no_failures() -> None:

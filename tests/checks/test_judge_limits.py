@@ -246,3 +246,12 @@ def test_without_a_steady_state_nothing_passes_and_what_failed_has_failed() -> N
     assert judged(p95(metric="schedule_lag_ms"), slower)["verdict"] == "pass"  # ours, not the target's
     assert judged(share(1.0), slower)["verdict"] == "pass"
     assert judged(p95(), [run(n, service_ms=900.0) for n in range(100)])["verdict"] == "pass"
+
+
+def test_events_lost_are_ours_and_accuse_nobody() -> None:
+    """Received and not in the record: the measurement is incomplete, and what is promised is not known to hold."""
+    lost = Limit("delivery confirmed", "events", "events_lost", "count", at_most=0)
+    for received, verdict in ((420, "pass"), (421, "unknown")):
+        rows = clean() | {"health": [health(1, events_received=received)]}
+        entry = judge_limit(lost, Grounds(tally_of(rows)))
+        assert (entry["verdict"], entry["counts"]) == (verdict, True), entry["reason"]

@@ -152,7 +152,7 @@ def test_too_few_samples_in_a_smoke_are_said_and_do_not_hold() -> None:
 
 def test_too_few_samples_hold_where_the_limit_says_so() -> None:
     data = limits().as_dict()
-    data["phase"][3]["limit"][1]["when_unknown"] = "fail"
+    next(one for one in data["phase"][3]["limit"] if one["name"] == "critical flow")["when_unknown"] = "fail"
     verdict = verdict_of(clean(runs=40), use=Limits.from_dict(data))
     assert (verdict["exit_code"], verdict["judgements"]["timing"]) == (4, "unknown")
     assert "p95 of service_time: insufficient n: 40 of 59 runs" in verdict["sentence"]
@@ -216,3 +216,13 @@ def test_one_run_that_got_through_keeps_the_next_phase_alive() -> None:
     verdict = verdict_of(history)
     assert phase(verdict, "auth")["verdict"] == "fail"
     assert phase(verdict, "agents")["verdict"] == "pass"
+
+
+def test_a_connect_that_takes_too_long_fails() -> None:
+    """No fault of a backend does that: the kernel accepts before anybody is asked."""
+    history = clean()
+    slow = history["connections"][3]
+    slow["connected_ns"] = slow["begun_ns"] + 401 * MS
+    slow["upgraded_ns"] = slow["ready_ns"] = slow["connected_ns"] + MS
+    entry = limit(verdict_of(history), "connect")
+    assert (entry["verdict"], entry["value"]) == ("fail", 401.0)

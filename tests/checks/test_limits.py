@@ -58,8 +58,17 @@ def test_staging_widens_only_what_a_network_and_a_model_need(name: str) -> None:
     assert set(wider) == {"connect_time_ms", "upgrade_time_ms", "authentication_time_ms"}
 
 
+def test_a_soak_promises_what_local_does_and_that_nothing_grows() -> None:
+    local, soak = limits("local").as_dict()["phase"], limits("soak").as_dict()["phase"]
+    assert {phase["name"] for phase in soak} - {phase["name"] for phase in local} == {"soak"}
+    told = {limit["metric"]: limit for limit in soak[-1]["limit"]}
+    assert told["slope_mib_per_h[harness_heap]"]["at_most"] == 5
+    assert told["steps_ok[soak]"]["at_least"] == 1.0 and told["steps_ok[soak]"]["when_unknown"] == "fail"
+
+
 def test_the_files_are_where_they_are_looked_for() -> None:
-    assert sorted(path.stem for path in LIMITS_FOLDER.glob("*.toml")) == ["local", "production", "staging"]
+    there = sorted(path.stem for path in LIMITS_FOLDER.glob("*.toml"))
+    assert there == ["local", "production", "recovery", "soak", "staging"]
 
 
 def test_defaults() -> None:

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from crosstalk.checks.run import TOOL_FAILED, RunCheck
-from crosstalk.wire.event import Event, Kind
+from crosstalk.wire.event import Event, Kind, Tried
 from crosstalk.wire.lifecycle import FIVE_EVENTS
 from tests.helpers import MS, names
 
@@ -581,3 +581,70 @@ _any_of_them = st.sampled_from([START, THINK, CALL, RESULT, *CHUNKS, END, error(
 @given(st.lists(st.one_of(_any_chunk, _any_chunk, _any_of_them), max_size=14))
 def test_the_short_way_through_any_history_leads_where_the_long_one_does(history):
     both_ways([started(), thinking(), *history])
+
+
+# --- what comes again and says so -----------------------------------------------------------------------------------
+
+
+def attempt(kind: Kind, number: int, content: str, **fields) -> Event:
+    """An event that counts its attempts: all attempts of one content are the same event, each with bytes of its own."""
+    return event(kind, tried=Tried(number, content), **fields)
+
+
+FIRST = [attempt(Kind.STARTED, 1, "s"), attempt(Kind.THINKING, 1, "t"), attempt(Kind.COMPLETED, 1, "c")]
+
+
+@pytest.mark.parametrize("at", range(2))
+def test_a_further_attempt_is_counted_and_no_violation(at):
+    again = replace(FIRST[at], key="other bytes", tried=Tried(2, FIRST[at].tried.content))
+    check, violations = fed([*FIRST[: at + 1], again, *FIRST[at + 1 :]])
+    assert (names(violations), names(check.conclude()), check.counts.retries) == ([], [], 1)
+    assert check.counts.events == 3
+
+
+def test_a_chunk_that_comes_again_is_no_second_piece_of_the_text():
+    chunks = [attempt(Kind.CHUNK, 1, f"{n}", index=n, text=f"{n} ", key=f"chunk {n}") for n in range(3)]
+    again = replace(chunks[1], tried=Tried(2, "1"))
+    end = attempt(Kind.COMPLETED, 1, "c", text="0 1 2 ")
+    check, violations = fed([*FIRST[:2], *chunks[:2], again, chunks[2], end])
+    assert (names(violations), names(check.conclude()), check.counts.retries) == ([], [], 1)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_same_attempt_twice_is_a_duplicate(number):
+    sent = replace(FIRST[1], tried=Tried(number, "t"))
+    assert judged([FIRST[0], sent, sent, FIRST[2]]) == ["duplicate"]
+
+
+def test_the_first_attempt_behind_the_second_is_a_duplicate():
+    second = replace(FIRST[1], key="other bytes", tried=Tried(2, "t"))
+    assert judged([FIRST[0], second, FIRST[1], FIRST[2]]) == ["duplicate"]
+
+
+def test_a_second_attempt_whose_first_never_came_is_the_event():
+    second = replace(FIRST[1], tried=Tried(2, "t"))
+    check, violations = fed([FIRST[0], second, FIRST[2]])
+    assert (names(violations), names(check.conclude()), check.counts.retries) == ([], [], 0)
+
+
+def test_two_first_attempts_that_say_the_same_at_other_times_are_two_events():
+    assert judged([FIRST[0], FIRST[1], replace(FIRST[1], key="other bytes"), FIRST[2]]) == []
+
+
+def test_what_says_that_it_comes_again_with_other_words_is_no_repeat():
+    """Another start is not made legal by being called a second attempt."""
+    other = attempt(Kind.STARTED, 2, "something else")
+    assert judged([*FIRST[:2], other, FIRST[2]]) == ["out_of_order"]
+
+
+def test_after_the_end_only_the_end_may_come_again():
+    end = replace(FIRST[2], key="other bytes", tried=Tried(2, "c"))
+    assert judged([*FIRST, end]) == []
+    thought = replace(FIRST[1], key="other bytes", tried=Tried(2, "t"))
+    assert judged([*FIRST, thought]) == ["late"]
+
+
+def test_calls_and_results_that_miss_each_other_are_named():
+    check, _ = fed([START, THINK, call("c1"), result("c2")])
+    assert check.unpaired() == ["tool_completed for call c1", "tool_executing for call c2"]
+    assert fed([START, THINK, call("c1"), result("c1")])[0].unpaired() == []

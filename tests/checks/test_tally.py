@@ -212,6 +212,15 @@ def test_a_connection_that_we_did_not_end_is_lost() -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "lost"), [(1001, 0), (1012, 0), (1013, 0), (1000, 1), (1006, 1), (1008, 1), (1011, 1)]
+)
+def test_a_goodbye_that_asks_to_come_again_announces_a_loss(code: int, lost: int) -> None:
+    tally = tally_of({"connections": [connection(0), connection(1, closed_by="peer", close_code=code)]})
+    assert tally.count("connections_lost_unannounced") == Count(lost, 2)
+    assert tally.count("connections_lost") == Count(1, 2)
+
+
+@pytest.mark.parametrize(
     ("figures", "share"),
     [
         (dict(tools_started=2, tools_ok=1, tools_failed=1), Share(2, 2)),
@@ -347,6 +356,7 @@ def test_the_time_until_a_lost_connection_is_back() -> None:
         ]
     }
     assert samples(history, "reconnect_time_ms") == [200, INF]
+    assert tally_of(history).share("connections_recovered") == Share(1, 2)
 
 
 def test_samples_know_their_users() -> None:

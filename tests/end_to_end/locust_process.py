@@ -19,6 +19,7 @@ from crosstalk.record.parts import Record
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 110
+CHATTING = "tests/end_to_end/smoke.py"
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,10 @@ def environment(**extra: str) -> dict[str, str]:
 
 
 def start(results: Path, *options: str, scenario: str | None = "smoke", **extra: str) -> subprocess.Popen[str]:
-    """Start Locust in a process group of its own."""
+    """Start Locust in a process group of its own. The smoke's people chat, all of them: accounts are alike."""
     config = ["--config", f"scenarios/{scenario}.conf"] if scenario else []
+    if scenario == "smoke" and "-f" not in options:
+        config += ["-f", CHATTING]
     return subprocess.Popen(
         [sys.executable, "-m", "locust", *config, "--results", str(results), *options],
         cwd=ROOT,

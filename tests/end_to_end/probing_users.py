@@ -15,13 +15,28 @@ from locust import LoadTestShape, events
 
 import reports
 from crosstalk.harness import connect
-from users import archivist, forgetful, intruder, lapsing, mimic, provoker, regular, sluggish, twin
+from users import (
+    archivist,
+    forgetful,
+    intruder,
+    lapsing,
+    listener,
+    mimic,
+    newcomer,
+    provoker,
+    reader,
+    regular,
+    signer,
+    sluggish,
+    twin,
+)  # fmt: skip
 
 CAST = {
     kind.__name__: kind
     for kind in (
-        archivist.Archivist, forgetful.Forgetful, intruder.Intruder, lapsing.Lapsing, mimic.Mimic, provoker.Provoker,
-        regular.Regular, sluggish.Sluggish, twin.Twin,
+        archivist.Archivist, forgetful.Forgetful, intruder.Intruder, lapsing.Lapsing, listener.Listener, mimic.Mimic,
+        newcomer.Newcomer, provoker.Provoker, reader.Reader, regular.Regular, signer.Signer, sluggish.Sluggish,
+        twin.Twin,
     )
 }  # fmt: skip
 

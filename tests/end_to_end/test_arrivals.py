@@ -58,6 +58,7 @@ def test_a_backend_that_freezes_for_two_seconds_shows_as_the_formula_says(tmp_pa
     assert measured["schedule_lag_ms"]["p99"] < 100
 
 
+@pytest.mark.long
 def test_two_workers_offer_the_rate_of_all_users(tmp_path: Path) -> None:
     options = ("--users", "8", "--spawn-rate", "8", "--run-time", "9s", "--arrivals", "constant", *LIMITS)
     with backend("--time-scale", "0.02") as target:
@@ -147,6 +148,7 @@ def test_people_who_find_nobody_free_are_not_admitted_and_shown(tmp_path: Path) 
     assert open_at_once == 2  # users are the ceiling
 
 
+@pytest.mark.long
 def test_results_of_other_arrivals_are_refused(tmp_path: Path) -> None:
     few = ("--users", "4", "--spawn-rate", "4", "--run-time", "5s", *LIMITS)
     first = run(tmp_path, *few)

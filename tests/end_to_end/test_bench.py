@@ -33,6 +33,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return into
 
 
+@pytest.mark.long
 def test_every_tool_has_every_event_and_its_cost(pages: Path) -> None:
     rows = json.loads((pages / "side_by_side.json").read_text())["rows"]
     assert {(row["tool"], row["scheme"]) for row in rows} == {
@@ -45,6 +46,7 @@ def test_every_tool_has_every_event_and_its_cost(pages: Path) -> None:
         assert not [problem for problem in row["problems"] if not problem.startswith("lagged")], row
 
 
+@pytest.mark.long
 def test_what_the_harness_does_after_its_users_is_on_its_bill(pages: Path) -> None:
     rows = json.loads((pages / "side_by_side.json").read_text())["rows"]
     for row in rows:
@@ -53,6 +55,7 @@ def test_what_the_harness_does_after_its_users_is_on_its_bill(pages: Path) -> No
         assert row["cpu_us_per_event"] * row["sent"] * 1000 == pytest.approx(billed_ns)
 
 
+@pytest.mark.long
 def test_page_and_picture_name_every_tool_and_regime(pages: Path) -> None:
     page = (pages / "side_by_side.md").read_text()
     for text in (
@@ -67,6 +70,7 @@ def test_page_and_picture_name_every_tool_and_regime(pages: Path) -> None:
     assert (pages / "side_by_side.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.long
 def test_the_record_agrees_with_the_senders_clock(pages: Path) -> None:
     """No arrival before its sending, and none after the read that found it."""
     rows = [row for row in json.loads((pages / "side_by_side.json").read_text())["rows"] if row["tool"] == "crosstalk"]

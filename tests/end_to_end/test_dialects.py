@@ -54,7 +54,7 @@ def delivery(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return run(folder, *options, "--dialect", request.param, "--faults", faults(DELIVERY, request.param))
 
 
-@pytest.fixture(scope="module", params=SHAPES)
+@pytest.fixture(scope="module", params=[SHAPES[0], *(pytest.param(one, marks=pytest.mark.long) for one in SHAPES[1:])])
 def leaks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Ended]:
     options = ("--users", "24", "--run-time", "16s", "--prompts", "tests/end_to_end/leaks.toml")
     folder = tmp_path_factory.mktemp("leaks")

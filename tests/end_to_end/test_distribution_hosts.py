@@ -119,9 +119,11 @@ def assert_both_took_part(ended: Ended) -> None:
 
 
 WAYS = ("run time", "interrupt", "terminate", "the UI", "shape", "death of the target")
+#: the others take minutes together; on one host they are all tried in test_endings.py
+QUICK = ("run time", "death of the target")
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [way if way in QUICK else pytest.param(way, marks=pytest.mark.long) for way in WAYS])
 def test_every_way_of_ending_loses_nothing(tmp_path: Path, hosts: Hosts, way: str) -> None:
     scenario = SHAPE if way == "shape" else SMOKE
     options = {"run time": ("--run-time", "12s"), "the UI": ("--headful",), "shape": ()}.get(way, ("--run-time", "60s"))
@@ -152,6 +154,7 @@ def test_every_way_of_ending_loses_nothing(tmp_path: Path, hosts: Hosts, way: st
         assert hosts.wire.lost > 0  # the wire was what it should be
 
 
+@pytest.mark.long
 def test_a_wire_that_is_cut_and_mended_loses_nothing(tmp_path: Path, hosts: Hosts) -> None:
     """The far worker's users lose their way to the target too: that is the target's fault to the eye, and recorded."""
     with stand_on(hosts, tmp_path) as stand:
@@ -231,6 +234,7 @@ def test_a_worker_that_leaves_hands_everything_over_and_is_missed(tmp_path: Path
             assert worker["batches_received"] == worker["last_batch"]
 
 
+@pytest.mark.long
 def test_workers_of_one_host_leave_together_and_hand_everything_over(tmp_path: Path, hosts: Hosts) -> None:
     """SIGTERM to the process that forked them ends it at once: they end by themselves, and take their time."""
     with stand_on(hosts, tmp_path) as stand:

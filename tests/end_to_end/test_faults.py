@@ -101,13 +101,20 @@ def test_a_leak_gives_exit_code_3_and_both_frames(leaks: Ended) -> None:
 
 
 def test_every_fault_of_the_catalogue_is_tried_somewhere() -> None:
-    """Here, by probing users, as a failure of the field, or in the detection matrix (test_detection_matrix.py)."""
+    """Here, by probing users, as a failure of the field, in the detection matrix (test_detection_matrix.py), by the
+    family of journeys in which it shows as a step (test_family_*.py), or by the limit it breaks (test_promises.py).
+    """
+    of_families = [fault for fault in CATALOGUE if fault.judged_as.startswith(("step ", "limit "))]
+    tests = [*Path(__file__).parent.glob("test_family_*.py"), Path(__file__).with_name("test_promises.py")]
+    source = "".join(path.read_text(encoding="utf-8") for path in tests)
+    assert [fault.name for fault in of_families if fault.name not in source] == []
     elsewhere = {"leak_wrong_socket", "close_1011", "lost_before_ready", "demo_user"}
     elsewhere |= {case.name for case in FIELD} | set(SHAPED) | {"cache_down"}
     planned = plan(catalogue_of("netra"), shape="netra", intensities=["always"])
     matrix = {one.fault for test in planned for one in test.planted}
-    assert {fault.name for fault in CATALOGUE if fault.applies("netra")} <= matrix
-    assert {fault.name for fault in CATALOGUE} == {*DELIVERY, *LEAKS, *elsewhere, *matrix}
+    families = {fault.name for fault in of_families}
+    assert {fault.name for fault in CATALOGUE if fault.applies("netra")} <= matrix | families
+    assert {fault.name for fault in CATALOGUE} == {*DELIVERY, *LEAKS, *elsewhere, *matrix, *families}
 
 
 def test_faults_of_the_connection(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.end_to_end.locust_process import Ended, run
 
 #: about what was counted: a measured time is believed or not, as the machine is
@@ -57,6 +59,7 @@ def test_a_widened_limit_is_loosened_and_failures_are_fixed_still_and_new(tmp_pa
     assert fourth.verdict["since"]["loosened"] == []
 
 
+@pytest.mark.long
 def test_a_baseline_can_be_named_and_old_results_are_pruned(tmp_path: Path) -> None:
     first = smoke(tmp_path, WIDENED)
     smoke(tmp_path, WIDENED)

@@ -15,6 +15,7 @@ from crosstalk.record.parts import RecordWriter
 from crosstalk.record.rows import COLUMNS
 from tests.reports.rows import MS, START_NS, Making, Rows, add_user
 from tests.reports.rows_beside import add_bad_token, add_broken, add_exposure, add_health
+from tests.reports.rows_journeys import add_journeys, with_limits
 
 LIMITS = parse_limits(
     """
@@ -67,13 +68,17 @@ def make(
     timeouts: int = 0,
     hostile: bool = False,
     broken: bool = False,
+    journeys: str = "",
     log_query: str = "",
     limits: dict[str, Any] | None = None,
     previous: dict[str, Any] | None = None,
     problems: list[str] | None = None,
     expectations: dict[str, Any] | None = None,
 ) -> Path:
-    """A record of `users` users with `runs_per_user` runs each; `users=0` leaves every table empty."""
+    """A record of `users` users with `runs_per_user` runs each; `users=0` leaves every table empty.
+
+    :param journeys: "well": three families of journeys, all well; "badly": some of their steps failed.
+    """
     making = Making(
         random=random.Random(seed),
         rows=Rows(),
@@ -90,6 +95,8 @@ def make(
         ended_ns = max(ended_ns, add_user(making, user, runs_per_user))
     if broken:
         add_broken(making)
+    if journeys:
+        add_journeys(making, badly=journeys == "badly")
     if users:
         add_bad_token(making)
         add_exposure(making)
@@ -125,9 +132,10 @@ def _run_json(
             "ended_by": "run time",
             "users": making.users,
             "seed": seed,
+            "families": sorted({row[COLUMNS["steps"].index("family")] for row in making.rows.tables["steps"]}),
             **({"log_query": log_query} if log_query else {}),
         },
-        "limits": LIMITS if limits is None else limits,
+        "limits": (with_limits(LIMITS) if making.rows.tables["steps"] else LIMITS) if limits is None else limits,
         "target": {
             "url": "ws://127.0.0.1:41877",
             "revision": "reference-0.1.0",

@@ -242,6 +242,7 @@ def _run_row(making: Making, this: Turn, times: list[tuple[str, int]]) -> None:
         tools_ok=sum(kind == "tool_completed" for kind, _ in times),
         tools_failed=0,
         handoffs=handoffs,
+        retries=0,
         handoff_time_max_ns=60 * MS if handoffs else None,
         stall_max_ns=max(gaps, default=None),
         text_bytes=len(chunks) * 28,

@@ -94,7 +94,7 @@ def _run_without_events(making: Making, user: int, n: int, *, sent_ns: int, **ch
         "trace_id": f"{user * 100 + n:032x}", "intended_ns": sent_ns, "sent_ns": sent_ns,
         "nonce_back": False, "waited": False, "warm_up": False, "cancelled_ns": None,
         **dict.fromkeys(("accepted_ns", "first_event_ns", "first_chunk_ns", "end_ns", "stall_max_ns")),
-        **dict.fromkeys(("events", "chunks", "tools_started", "tools_ok", "tools_failed", "handoffs"), 0),
+        **dict.fromkeys(("events", "chunks", "tools_started", "tools_ok", "tools_failed", "handoffs", "retries"), 0),
         **dict.fromkeys(("text_bytes", "bytes_in", "canaries_planted", "canaries_back"), 0),
         "handoff_time_max_ns": None,
     }  # fmt: skip

@@ -79,7 +79,7 @@ def test_a_batch_with_an_entry_that_is_no_event_keeps_the_others():
     ],
 )
 def test_every_name_has_its_kind(name, kind):
-    [event] = decoded({"type": name})
+    [event] = decoded({"type": name, "run_id": "r1"})
     assert (event.kind, event.name) == (kind, name)
 
 
