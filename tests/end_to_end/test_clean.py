@@ -51,7 +51,7 @@ def test_the_targets_revision_and_peer_are_in_the_record(target: Backend, tmp_pa
     assert {row["identity"] for row in ended.rows("connections") if row["purpose"] == "user"} == {"full"}
 
 
-@pytest.mark.parametrize("transport", ["subprotocol", "query", "message"])
+@pytest.mark.parametrize("transport", [pytest.param("subprotocol", marks=pytest.mark.long), "query", "message"])
 def test_every_way_of_the_token(target: Backend, tmp_path: Path, transport: str) -> None:
     ended = smoke(target, tmp_path, "--auth", transport, "--max-runs", "20")
     assert_no_alarm(ended)

@@ -103,7 +103,7 @@ def test_clean(shape: str, tmp_path: Path) -> None:
     assert len(sockets) == (len(threads) if shape == "agui" else len(runs))
 
 
-@pytest.mark.parametrize("shape", ["netra", *SHAPES])
+@pytest.mark.parametrize("shape", ["netra", *(pytest.param(one, marks=pytest.mark.long) for one in SHAPES)])
 def test_over_tls_the_same_faults_are_caught(shape: str, tmp_path: Path) -> None:
     """`wss` with the backend's own authority: clean accounts pass, faults and leaks show, arrivals are stamped."""
     ca = tmp_path / "ca.pem"

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.end_to_end.locust_process import Ended, alive, descendants, end, read_until, start
 
@@ -74,6 +75,7 @@ def test_a_killed_worker_is_named_with_the_number_of_its_events(tmp_path: Path) 
     assert "Traceback" not in ended.output, ended.output
 
 
+@pytest.mark.long
 def test_two_load_tests_with_processes_share_a_machine(tmp_path: Path) -> None:
     """And nothing secret of theirs is seen in the list of processes."""
     folders = [tmp_path / "one", tmp_path / "two"]

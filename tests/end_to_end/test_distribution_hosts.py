@@ -120,7 +120,7 @@ def assert_both_took_part(ended: Ended) -> None:
 
 WAYS = ("run time", "interrupt", "terminate", "the UI", "shape", "death of the target")
 #: the others take minutes together; on one host they are all tried in test_endings.py
-QUICK = ("run time", "death of the target")
+QUICK = ("run time",)
 
 
 @pytest.mark.parametrize("way", [way if way in QUICK else pytest.param(way, marks=pytest.mark.long) for way in WAYS])

@@ -39,6 +39,7 @@ def smoke(results: Path, at_least: float, *options: str) -> Ended:
     return run(results, *counted, *prompts, "--limits", str(limits), *options)
 
 
+@pytest.mark.long
 def test_a_widened_limit_is_loosened_and_failures_are_fixed_still_and_new(tmp_path: Path) -> None:
     first = smoke(tmp_path, PROMISED)
     assert first.exit_code == 1
