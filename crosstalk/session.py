@@ -301,14 +301,21 @@ class Session:
             self._early = None
 
     def _open_with(self, run: LiveRun) -> str:
+        return "" if self._turned_away(run) is None else "cut"
+
+    def _turned_away(self, run: LiveRun) -> NotReady | None:
+        """Open for a run; why that was not possible, which is the run's refusal too.
+
+        :raises NotReady: the socket is another user's.
+        """
         try:
             self.open()
         except NotReady as problem:
             if problem.wrong_identity:
                 raise
             run.refusal = str(problem)
-            return "cut"
-        return ""
+            return problem
+        return None
 
     def _see_through(self, run: LiveRun, start: Callable[[], str]) -> LiveRun:
         """Start a run and wait for its end. `start` returns "", or how the run ended before it began."""
@@ -395,12 +402,7 @@ class Session:
             self.go_to(place.socket_path)
             if place.run_id:
                 self._person.learn(run, place.run_id)
-        try:
-            self.open()
-        except NotReady as problem:
-            if problem.wrong_identity:
-                raise
-            run.refusal = str(problem)
+        if (problem := self._turned_away(run)) is not None:
             return "refused" if problem.stage in ("upgrade", "authenticate") else "lost"
         return self._say(run, self._dialect.prompt(turn) or "")
 

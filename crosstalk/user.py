@@ -161,6 +161,10 @@ class ChatUser(User):  # type: ignore[misc]
         if self._session is not None and self.generator.settings.dialect.socket_per != "run":
             self.generator.stopping.wait(self._session.watch_s + 0.1)
 
+    def new_thread(self) -> Thread:
+        """A thread that the target does not know yet."""
+        return self.person.new_thread(ids_from=self.generator.settings.dialect.ids_from)
+
     def delete(self, thread: Thread) -> None:
         """Leave nothing of a thread behind. A socket of its own is closed before: its end is not the target's doing."""
         if thread.turns and thread.thread_id:

@@ -28,7 +28,7 @@ class Connector(ChatUser):
     @task  # type: ignore[untyped-decorator]
     def connects(self) -> None:
         """One journey: a run, and all of it. The socket of the run is watched meanwhile: nothing may come late."""
-        thread = self.person.new_thread(ids_from=self.generator.settings.dialect.ids_from)
+        thread = self.new_thread()
         try:
             with self.journey() as journey:
                 socket_per = self.generator.settings.dialect.socket_per

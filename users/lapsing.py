@@ -24,7 +24,7 @@ class Lapsing(Regular):
         """A run that begins with a good token and ends with an expired one."""
         if self.generator.settings.dialect.socket_per != "user":
             return
-        thread = self.person.new_thread(ids_from=self.generator.settings.dialect.ids_from)
+        thread = self.new_thread()
         families = self.generator.settings.prompts.families
         prompt = families["long"][0] if "long" in families else self.generator.settings.prompts.choose(self.person.rng)
         self.hang_up()  # where all sockets of a user get its events, a second one would get them too

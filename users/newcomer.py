@@ -60,7 +60,7 @@ class Newcomer(ChatUser):
             raise StopUser(str(problem)) from None
         with self.journey() as journey:
             self._sign_in(journey)
-            thread = self._first_thread = self.person.new_thread(ids_from=generator.settings.dialect.ids_from)
+            thread = self._first_thread = self.new_thread()
             self._open(journey, thread)
             with journey.step("first answer") as step:
                 run = step.well(self.ask(generator.settings.prompts.choose(self.person.rng), thread))
@@ -86,7 +86,7 @@ class Newcomer(ChatUser):
         self._session = self._person = self._thread = self._first_thread = None
 
     def _chat(self) -> None:
-        thread = self.person.new_thread(ids_from=self.generator.settings.dialect.ids_from)
+        thread = self.new_thread()
         self.ask(self.generator.settings.prompts.choose(self.person.rng), thread)
         self.delete(thread)
 

@@ -26,9 +26,6 @@ class Juggler(ChatUser):
         """The session at hand, ready or not."""
         return self._session
 
-    def new_thread(self) -> Thread:
-        return self.person.new_thread(ids_from=self.generator.settings.dialect.ids_from)
-
     def prompt(self, family: str = "") -> Prompt:
         """What to say: of this family, where there is one, or of any."""
         prompts = self.generator.settings.prompts

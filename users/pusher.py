@@ -26,7 +26,7 @@ class Pusher(ChatUser):
     @task  # type: ignore[untyped-decorator]
     def pushes(self) -> None:
         """One journey: a run, what makes no sense, the sizes, and the rate."""
-        thread = self.person.new_thread(ids_from=self.generator.settings.dialect.ids_from)
+        thread = self.new_thread()
         prompts, rng = self.generator.settings.prompts, self.person.rng
         try:
             with self.journey() as journey:

@@ -34,7 +34,7 @@ class Regular(ChatUser):
     def turn(self) -> None:
         """One prompt and its run."""
         if not self._threads or self._turns_left <= 0:
-            self._threads.append(self.person.new_thread(ids_from=self.generator.settings.dialect.ids_from))
+            self._threads.append(self.new_thread())
             self._turns_left = self.person.rng.randint(self.turns_min, self.turns_max)
         self._turns_left -= 1
         self.say(self.generator.settings.prompts.choose(self.person.rng), self._threads[-1])

@@ -42,8 +42,12 @@ def judge(run: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
     played = tuple(load_test.get("families") or ())
     by_tag = bool(load_test.get("tags") or load_test.get("excluded_tags"))
     grounds = Grounds(tally, run.get("workers") or {}, (*gaps, *measurement.clock_causes), played, by_tag)
-    families = _guarded(lambda: judge_families(tally, played), lambda why: [])
-    delivery = _guarded(lambda: judge_delivery(run, tally, limits, gaps), _undelivered)
+    families, crashed = _guarded(lambda: (judge_families(tally, played), ""), lambda why: ([], why))
+    delivery = (
+        _undelivered(crashed)
+        if crashed
+        else _guarded(lambda: judge_delivery(run, tally, limits, gaps, families), _undelivered)
+    )
     isolation = _guarded(lambda: judge_isolation(tally, limits, gaps), _unisolated)
     phases, entries = judge_phases(limits, [judge_limit(limit, grounds) for limit in limits.limits])
     judgements = _judgements(delivery, isolation, entries)

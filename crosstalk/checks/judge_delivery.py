@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from crosstalk.checks.judge_steps import failures_of, judge_families
+from crosstalk.checks.judge_steps import failures_of
 from crosstalk.checks.limits import Limits
 from crosstalk.checks.tally import Tally
 from crosstalk.checks.tally_runs import OUTCOMES
@@ -19,7 +19,9 @@ NOT_REAL = "not_real"
 EVIDENCE_SHOWN = 20
 
 
-def judge_delivery(run: Mapping[str, Any], tally: Tally, limits: Limits, gaps: Sequence[str]) -> dict[str, Any]:
+def judge_delivery(
+    run: Mapping[str, Any], tally: Tally, limits: Limits, gaps: Sequence[str], families: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     """The verdict's `delivery`. Fails on any violation, any run that was never answered and any step that failed."""
     outcomes = tally.runs.outcomes()
     started = sum(outcomes.values())
@@ -36,7 +38,7 @@ def judge_delivery(run: Mapping[str, Any], tally: Tally, limits: Limits, gaps: S
     if unanswered:
         failed.append(f"{counted(unanswered, 'runs')} never answered")
     # what people could not do says more than how many events were missing meanwhile
-    failed = [*failures_of(judge_families(tally, ())), *failed]
+    failed = [*failures_of(families), *failed]
     doubts = [*_unbalanced(run, outcomes, started), *gaps]
     if started == 0:
         doubts.insert(0, "no run was started")

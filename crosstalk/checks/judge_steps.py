@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ def judge_families(tally: Tally, played: tuple[str, ...]) -> list[dict[str, Any]
     return [_family(tally, name) for name in sorted(names, key=_in_order)]
 
 
-def failures_of(families: list[dict[str, Any]]) -> list[str]:
+def failures_of(families: Sequence[Mapping[str, Any]]) -> list[str]:
     """Why delivery fails: each step that failed, with its first example; the one that failed first stands first."""
     said: list[tuple[int, str]] = []
     for family in families:

@@ -165,28 +165,26 @@ def is_explained(low: bytes, known: Set[bytes], own: set[bytes]) -> bool:
     """
     if _IN_ROT13 in low or _IN_ROT13_REVERSED in low:
         return False
-    heads: set[bytes] = set()
     at = low.find(_PREFIX)
     while at >= 0:
-        piece = low[at : at + LENGTH]
-        if piece in known:
-            own.add(piece)
-        else:
-            heads = heads or {canary[:HEAD_LENGTH] for canary in known}
-            if piece[:HEAD_LENGTH] not in heads:
-                return False
+        if not _is_own(low[at : at + LENGTH], known, own):
+            return False
         at = low.find(_PREFIX, at + len(_PREFIX))
     end = low.find(_REVERSED)
     while end >= 0:
-        piece = low[max(0, end + len(_PREFIX) - LENGTH) : end + len(_PREFIX)][::-1]
-        if piece in known:
-            own.add(piece)
-        else:
-            heads = heads or {canary[:HEAD_LENGTH] for canary in known}
-            if piece[:HEAD_LENGTH] not in heads:
-                return False
+        if not _is_own(low[max(0, end + len(_PREFIX) - LENGTH) : end + len(_PREFIX)][::-1], known, own):
+            return False
         end = low.find(_REVERSED, end + 1)
     return True
+
+
+def _is_own(piece: bytes, known: Set[bytes], own: set[bytes]) -> bool:
+    """Is this a known canary, which is added to `own`, or what has the head of one?"""
+    if piece in known:
+        own.add(piece)
+        return True
+    head = piece[:HEAD_LENGTH]
+    return any(canary[:HEAD_LENGTH] == head for canary in known)
 
 
 def is_straddled(

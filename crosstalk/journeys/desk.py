@@ -74,7 +74,7 @@ class Desk:
         return self.user.connect()
 
     def thread(self) -> Thread:
-        thread = self.person.new_thread(ids_from=self.dialect.ids_from)
+        thread = self.user.new_thread()
         self._threads.append(thread)
         return thread
 

@@ -244,7 +244,7 @@ def test_5_does_not_hide_a_leak_between_others() -> None:
 # -- guards
 
 
-@pytest.mark.parametrize("part", ["runs", "connections", "violations", "exposure", "health"])
+@pytest.mark.parametrize("part", ["runs", "connections", "violations", "exposure", "health", "steps"])
 def test_a_check_that_crashes_takes_no_other_with_it(part: str) -> None:
     """With a part of the tally gone, every check that asks for it crashes; the others still speak."""
     tally = tally_of(clean())

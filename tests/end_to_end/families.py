@@ -5,6 +5,7 @@ A fault's catalogue entry says which steps it is taken for: "step FAMILY/STEP or
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -34,6 +35,16 @@ def failed(ended: Ended) -> dict[int, dict[str, str]]:
         if row["step"] and row["outcome"] == "failed":
             said = f"expected {row['expected']}, came {row['came']}"
             found.setdefault(int(row["account"][-5:]), {})[f"{row['family']}/{row['step']}"] = said
+    return found
+
+
+def failed_steps(ended: Ended, family: str) -> dict[int, set[str]]:
+    """Account → the steps that failed there: all of this family, each with what was expected and what came."""
+    found: dict[int, set[str]] = defaultdict(set)
+    for row in ended.rows("steps"):
+        if row["step"] and row["outcome"] == "failed":
+            assert row["family"] == family and row["expected"] and row["came"]
+            found[int(row["account"][-5:])].add(row["step"])
     return found
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
 from crosstalk.backend.catalogue import BY_NAME
+from tests.end_to_end.families import failed_steps
 from tests.end_to_end.locust_process import ROOT, Ended, run
 
 FAMILY, USER = "messages", "Correspondent"
@@ -47,16 +47,6 @@ def load_test(results: Path, *options: str) -> Ended:
     return run(results, *cast, "--limits", "tests/end_to_end/family.toml", *options)
 
 
-def failed_steps(ended: Ended) -> dict[int, set[str]]:
-    """Account → the steps that failed there."""
-    found: dict[int, set[str]] = defaultdict(set)
-    for row in ended.rows("steps"):
-        if row["step"] and row["outcome"] == "failed":
-            assert row["family"] == FAMILY and row["expected"] and row["came"]
-            found[int(row["account"][-5:])].add(row["step"])
-    return found
-
-
 @pytest.fixture(scope="module")
 def wrong(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     faults = ",".join(f"{fault}:1:{account}" for fault, (account, _) in CASES.items())
@@ -67,13 +57,13 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> Ended:
 @pytest.mark.parametrize("fault", CASES)
 def test_a_fault_fails_its_step_at_its_account(wrong: Ended, fault: str) -> None:
     account, steps = CASES[fault]
-    failed = failed_steps(wrong)[account]
+    failed = failed_steps(wrong, FAMILY)[account]
     assert steps[0] in failed and failed <= set(steps)
     assert BY_NAME[fault].judged_as.startswith(f"step {FAMILY}/")
 
 
 def test_nobody_else_fails(wrong: Ended) -> None:
-    assert set(failed_steps(wrong)) == {account for account, _ in CASES.values()}
+    assert set(failed_steps(wrong, FAMILY)) == {account for account, _ in CASES.values()}
     assert wrong.verdict["delivery"]["verdict"] == "fail"
     [family] = [one for one in wrong.verdict["families"] if one["family"] == FAMILY]
     assert family["verdict"] == "fail"
@@ -82,7 +72,7 @@ def test_nobody_else_fails(wrong: Ended) -> None:
 @pytest.mark.long
 def test_without_faults_the_family_passes(tmp_path: Path) -> None:
     ended = load_test(tmp_path, "--users", "4", "--run-time", "10s")
-    assert (ended.exit_code, failed_steps(ended)) == (0, {}), ended.output
+    assert (ended.exit_code, failed_steps(ended, FAMILY)) == (0, {}), ended.output
     [family] = [one for one in ended.verdict["families"] if one["family"] == FAMILY]
     steps = {one["step"]: one["ok"] for one in family["steps"]}
     assert family["verdict"] == "pass" and family["journeys"]["ok"] >= 4

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
 from crosstalk.backend.catalogue import BY_NAME
+from tests.end_to_end.families import failed_steps
 from tests.end_to_end.locust_process import ROOT, Ended, run
 
 FAMILY, USER = "recovery", "Traveller"
@@ -49,16 +49,6 @@ CASES: dict[str, tuple[int, set[str], set[str]]] = {
 CLEAN = {11, 12, 13}
 
 
-def failed_steps(ended: Ended) -> dict[int, set[str]]:
-    """Account → the steps that failed there."""
-    found: dict[int, set[str]] = defaultdict(set)
-    for row in ended.rows("steps"):
-        if row["step"] and row["outcome"] == "failed":
-            assert row["family"] == FAMILY and row["expected"] and row["came"]
-            found[int(row["account"][-5:])].add(row["step"])
-    return found
-
-
 def done(ended: Ended) -> dict[str, int]:
     [family] = [one for one in ended.verdict["families"] if one["family"] == FAMILY]
     return {one["step"]: one["ok"] for one in family["steps"]}
@@ -75,20 +65,20 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> Ended:
 @pytest.mark.parametrize("fault", CASES)
 def test_a_fault_fails_its_step_at_its_account(wrong: Ended, fault: str) -> None:
     account, wanted, others = CASES[fault]
-    failed = failed_steps(wrong)[account]
+    failed = failed_steps(wrong, FAMILY)[account]
     assert failed & wanted and failed <= wanted | others
     assert BY_NAME[fault].judged_as.removeprefix(f"step {FAMILY}/") in wanted
 
 
 def test_nobody_else_fails(wrong: Ended) -> None:
-    assert set(failed_steps(wrong)) == {account for account, _, _ in CASES.values()}
+    assert set(failed_steps(wrong, FAMILY)) == {account for account, _, _ in CASES.values()}
     assert wrong.exit_code == 1 and wrong.verdict["delivery"]["verdict"] == "fail"
 
 
 def test_everybody_is_back_after_all_that_a_right_target_goes_through(tmp_path: Path) -> None:
     """Goodbyes that are announced fail nothing here, and every loss of the target's was one."""
     ended = run(tmp_path, "--users", "8", "--run-time", "25s", "--occasions", OCCASIONS, scenario="recovery")
-    assert (ended.exit_code, failed_steps(ended)) == (0, {}), ended.output
+    assert (ended.exit_code, failed_steps(ended, FAMILY)) == (0, {}), ended.output
     assert {row["step"] for row in COVERED} <= {step for step, ok in done(ended).items() if ok}
     codes = ended.verdict["connections"]["close_codes"]
     assert codes["1012"] >= 6 and codes["1013"] >= 6 and set(codes) <= {"1000", "1012", "1013"}
@@ -105,7 +95,7 @@ def test_the_same_losses_fail_where_none_are_expected(tmp_path: Path) -> None:
     ended = run(tmp_path, *cast, *options, "--users", "4", "--run-time", "14s")
     [lost] = [limit for limit in ended.verdict["limits"] if limit["metric"] == "connections_lost"]
     assert (lost["verdict"], ended.exit_code) == ("fail", 1) and lost["value"] >= 1
-    assert failed_steps(ended) == {}
+    assert failed_steps(ended, FAMILY) == {}
 
 
 def test_everything_that_is_promised_is_tried() -> None:
